@@ -1,0 +1,83 @@
+//===- MiuraInterfaces.td - What every pass asks ops for ----*- tablegen -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_INTERFACES_TD
+#define MIURA_INTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def Miura_WeightExpression : OpInterface<"WeightExpression"> {
+  let cppNamespace = "::miura";
+  let description = [{
+    An op of a weight's expression. Trees of these compose: tests, reports,
+    budget search and code generation ask this interface and nothing else, so a
+    new scheme is one op that implements it.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+      The value of the op as numbers, from the values of its operands, in
+      operand order. This is the reference: no code generator calls it and it
+      calls none. Floating point is computed in f32; integers keep their type.
+      Fails with a diagnostic on the op.
+    }], "::llvm::FailureOr<::miura::HostTensor>", "evaluate",
+      (ins "::llvm::ArrayRef<::miura::HostTensor>":$operands)>,
+    InterfaceMethod<[{
+      x·Wᵀ in model ops over the op's children: a sum becomes a sum of linears,
+      L·R two linears, scales and rotations move to x or to the result. A leaf
+      declines by returning null, and is then a linear of its own. `linear`
+      builds a linear of x and a child, with the compute type of the original.
+    }], "::mlir::Value", "applyTo",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$x,
+           "::llvm::function_ref<::mlir::Value(::mlir::Value, ::mlir::Value)>":$linear),
+      [{}], [{ return {}; }]>,
+  ];
+}
+
+def Miura_DecodableLeaf : OpInterface<"DecodableLeaf"> {
+  let cppNamespace = "::miura";
+  let description = [{
+    A leaf expression that kernels decode in registers. The dialect promises
+    it; code generation attaches it (see `miura/Codegen/CPU/Leaf.h`), so the IR
+    library knows no kernels.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+      How a CPU kernel packs and decodes this leaf: an object of the code
+      generator, valid as long as the op.
+    }], "std::shared_ptr<::miura::codegen::PanelLeaf>", "getPanelLeaf", (ins)>,
+  ];
+}
+
+def Miura_Compressible : OpInterface<"Compressible"> {
+  let cppNamespace = "::miura";
+  let description = [{
+    An op one of whose operands is a weight that may be replaced by an
+    expression: a linear, an embedding, a convolution. Passes that compress find
+    their work through it, with no list of ops.
+  }];
+  let methods = [
+    InterfaceMethod<"The operand that is the weight.",
+      "::mlir::OpOperand &", "getWeightOperand">,
+    InterfaceMethod<[{
+      The identity of this use of a weight: the initializer's name or the node's
+      path; unique in the module and stable over passes. Profiles, recipes and
+      reports use it.
+    }], "::llvm::StringRef", "getId">,
+    InterfaceMethod<[{
+      The input that meets the weight in a product over the weight's last
+      dimension, or null (an embedding has none).
+    }], "::mlir::Value", "getMultipliedInput">,
+    InterfaceMethod<[{
+      The weight's shape read as [batch ×] out × in.
+    }], "::llvm::SmallVector<int64_t>", "getWeightShape", (ins), [{}], [{
+      auto type = ::llvm::cast<::mlir::RankedTensorType>($_op.getWeightOperand().get().getType());
+      return ::llvm::SmallVector<int64_t>(type.getShape());
+    }]>,
+  ];
+}
+
+#endif // MIURA_INTERFACES_TD

@@ -1,0 +1,175 @@
+//===- MiuraModelOps.td - The model level: what a language model computes -*- tablegen -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_MODEL_OPS_TD
+#define MIURA_MODEL_OPS_TD
+
+include "miura/Dialect/Miura/IR/MiuraOpBase.td"
+
+class Miura_ModelOp<string mnemonic, list<Trait> traits = []>
+    : Miura_Op<mnemonic, !listconcat([Pure], traits)>;
+
+def Miura_LinearOp : Miura_ModelOp<"linear", [DeclareOpInterfaceMethods<Miura_Compressible>]> {
+  let summary = "y = x Wᵀ (+ b)";
+  let description = [{
+    `result[…, o] = Σᵢ input[…, i] · weight[o, i] (+ bias[o])`. The weight is
+    `out × in` and any weight expression. `id` identifies this use of the weight
+    over all passes; `compute` says in what type activations enter and sums
+    accumulate.
+
+    ```mlir
+    %y = miura.linear %x, %w id("model.layers.0.self_attn.q_proj.weight") compute(f32, f32)
+           : (tensor<?x?x288xf32>, tensor<288x288xf32>) -> tensor<?x?x288xf32>
+    ```
+  }];
+  let arguments = (ins Miura_FloatTensor:$input, Miura_FloatTensor:$weight,
+                       Optional<Miura_FloatTensor>:$bias, StrAttr:$id, Miura_ComputeAttr:$compute);
+  let results = (outs Miura_FloatTensor:$result);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+def Miura_EmbeddingOp : Miura_ModelOp<"embedding", [DeclareOpInterfaceMethods<Miura_Compressible>]> {
+  let summary = "Rows of a weight by index";
+  let description = [{
+    `result[…, i] = weight[indices[…], i]`. The weight is `entries × size` and
+    any weight expression. A negative index counts from the end, as in ONNX
+    Gather.
+  }];
+  let arguments = (ins Miura_IntTensor:$indices, Miura_FloatTensor:$weight, StrAttr:$id);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = [{
+    $indices `,` $weight `id` `(` $id `)` attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Miura_RmsNormOp : Miura_ModelOp<"rms_norm", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "x / sqrt(mean(x²) + ε) ⊙ scale";
+  let description = [{
+    Over the last dimension, computed in f32.
+    Source: Zhang and Sennrich, arXiv:1910.07467, eq. (4).
+  }];
+  let arguments = (ins Miura_FloatTensor:$input, Miura_FloatTensor:$scale, F64Attr:$epsilon);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = "$input `,` $scale `epsilon` $epsilon attr-dict `:` type($input) `,` type($scale)";
+  let hasVerifier = 1;
+}
+
+def Miura_LayerNormOp : Miura_ModelOp<"layer_norm", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "(x − mean(x)) / sqrt(var(x) + ε) ⊙ scale (+ bias)";
+  let description = [{
+    Over the last dimension, computed in f32.
+    Source: Ba et al., arXiv:1607.06450, eq. (4).
+  }];
+  let arguments = (ins Miura_FloatTensor:$input, Miura_FloatTensor:$scale,
+                       Optional<Miura_FloatTensor>:$bias, F64Attr:$epsilon);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = [{
+    $input `,` $scale (`,` $bias^)? `epsilon` $epsilon attr-dict
+    `:` type($input) `,` type($scale) (`,` type($bias)^)?
+  }];
+  let hasVerifier = 1;
+}
+
+def Miura_SplitHeadsOp : Miura_ModelOp<"split_heads"> {
+  let summary = "[batch, sequence, heads · size] as [batch, heads, sequence, size]";
+  let description = "`result[b, h, t, d] = input[b, t, h·size + d]`.";
+  let arguments = (ins AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Miura_MergeHeadsOp : Miura_ModelOp<"merge_heads"> {
+  let summary = "[batch, heads, sequence, size] as [batch, sequence, heads · size]";
+  let description = "`result[b, t, h·size + d] = input[b, h, t, d]`: undoes `miura.split_heads`.";
+  let arguments = (ins AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def Miura_RopeOp : Miura_ModelOp<"rope", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "Rotary position embedding";
+  let description = [{
+    `result = x ⊙ cos + rotate(x) ⊙ sin` on the first r entries of the last
+    dimension of `input`, `batch × heads × sequence × size`; the rest passes.
+    cos and sin are `batch × sequence × r` (a batch of 1 is for all rows).
+    `rotate(x) = [−x₂, x₁]` on the halves of the r entries, or, where
+    `interleaved`, `(−x₂ᵢ₊₁, x₂ᵢ)` on pairs.
+    Source: Su et al. (RoFormer), arXiv:2104.09864, eq. (34).
+  }];
+  let arguments = (ins Miura_FloatTensor:$input, Miura_FloatTensor:$cos, Miura_FloatTensor:$sin,
+                       UnitAttr:$interleaved);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = [{
+    $input `,` $cos `,` $sin (`interleaved` $interleaved^)? attr-dict `:` type($input) `,` type($cos) `,` type($sin)
+  }];
+  let hasVerifier = 1;
+}
+
+def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
+  let summary = "softmax(scale · q kᵀ + mask) v, with grouped heads";
+  let description = [{
+    query is `batch × heads × queries × size`, key `batch × kv_heads × keys ×
+    size`, value `batch × kv_heads × keys × value size`; heads is a multiple of
+    kv_heads, and query head h reads key head `h / (heads / kv_heads)`.
+    Query i stands at position `keys − queries + i` among the keys.
+
+    What a query sees:
+    - `causal`: only keys at or before its own position;
+    - `window w` (with causal): of these the last w;
+    - `padding`, `batch × keys` of integers or i1: only keys where it is not 0;
+    - `mask`, i1 or float, `batch|1 × heads|1 × queries|1 × keys|1`: only keys where it is
+      true, or added to the scaled scores.
+    `softcap c` (0: none) replaces a scaled score s by `c · tanh(s / c)` before
+    the mask. A query that sees no key gives zeros. Scores and sums are f32.
+
+    A closed form (causal, window, padding) is an optimization of a mask: a mask
+    that is not understood stays an operand.
+    Source: Vaswani et al., arXiv:1706.03762, eq. (1); Ainslie et al. (GQA),
+    arXiv:2305.13245, section 2.2.
+  }];
+  let arguments = (ins Miura_FloatTensor:$query, Miura_FloatTensor:$key, Miura_FloatTensor:$value,
+                       Optional<Miura_MaskTensor>:$mask, Optional<RankedTensorOf<[AnyInteger]>>:$padding,
+                       F64Attr:$scale, UnitAttr:$causal,
+                       DefaultValuedAttr<I64Attr, "0">:$window,
+                       DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = [{
+    $query `,` $key `,` $value (`mask` $mask^ `:` type($mask))? (`padding` $padding^ `:` type($padding))?
+    `scale` $scale (`causal` $causal^)? attr-dict
+    `:` type($query) `,` type($key) `,` type($value) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Miura_SiluOp : Miura_ModelOp<"silu", [SameOperandsAndResultType]> {
+  let summary = "x · sigmoid(x)";
+  let arguments = (ins Miura_FloatTensor:$input);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input)";
+}
+
+def Miura_GeluOp : Miura_ModelOp<"gelu", [SameOperandsAndResultType]> {
+  let summary = "x · Φ(x), or its tanh approximation";
+  let description = "Source: Hendrycks and Gimpel, arXiv:1606.08415, section 2.";
+  let arguments = (ins Miura_FloatTensor:$input, UnitAttr:$tanh);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = "$input (`tanh` $tanh^)? attr-dict `:` type($input)";
+}
+
+def Miura_SoftmaxOp : Miura_ModelOp<"softmax", [SameOperandsAndResultType]> {
+  let summary = "exp(x) / Σ exp(x) over the last dimension, computed in f32";
+  let arguments = (ins Miura_FloatTensor:$input);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input)";
+}
+
+#endif // MIURA_MODEL_OPS_TD

@@ -1,0 +1,561 @@
+//===- ExpressionOps.cpp - Weights and their expressions ------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Verifiers, folders and the reference values of the expression ops. Values
+/// are computed by plain loops from the definitions in MiuraExpressionOps.td.
+///
+//===----------------------------------------------------------------------===//
+
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace miura;
+
+static HostTensor makeFloat(Type type) {
+  HostTensor result;
+  result.type = cast<RankedTensorType>(type);
+  result.floats.resize(result.getNumElements());
+  return result;
+}
+
+/// rows × columns of the last two dimensions and how many of these there are.
+static std::array<int64_t, 3> getBatchRowsColumns(RankedTensorType type) {
+  int64_t rank = type.getRank();
+  int64_t rows = type.getDimSize(rank - 2), columns = type.getDimSize(rank - 1);
+  int64_t batch = 1;
+  for (int64_t i = 0; i + 2 < rank; ++i)
+    batch *= type.getDimSize(i);
+  return {batch, rows, columns};
+}
+
+//===----------------------------------------------------------------------===//
+// WeightDataOp, WeightOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult WeightDataOp::verify() {
+  auto type = cast<RankedTensorType>(getType());
+  if (!type.hasStaticShape())
+    return emitOpError("expects a static shape, but got ") << type;
+  if (!getBytes())
+    return success();
+  int64_t expected = getStoredBytes(type);
+  if (getBytes()->getLength() != expected)
+    return emitOpError("expects ") << expected << " bytes for " << type
+                                   << ", but got " << getBytes()->getLength();
+  return success();
+}
+
+LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto data =
+      symbols.lookupNearestSymbolFrom<WeightDataOp>(*this, getDataAttr());
+  if (!data)
+    return emitOpError("refers to '@")
+           << getData() << "', which is not a miura.weight_data";
+  if (data.getType() != getResult().getType())
+    return emitOpError("expects the type of '@")
+           << getData() << "', " << data.getType() << ", but got "
+           << getResult().getType();
+  return success();
+}
+
+FailureOr<HostTensor> WeightOp::evaluate(ArrayRef<HostTensor>) {
+  auto data =
+      SymbolTable::lookupNearestSymbolFrom<WeightDataOp>(*this, getDataAttr());
+  if (!data || !data.getBytes())
+    return emitOpError("has no bytes to read: '@")
+           << getData() << "' is only declared; give the original model";
+  auto *dialect = getContext()->getOrLoadDialect<MiuraDialect>();
+  auto bytes =
+      dialect->getWeightStore().getBytes(*data.getBytes(), data.getLoc());
+  if (failed(bytes))
+    return failure();
+  auto value = readHostTensor(getResult().getType(), *bytes);
+  if (failed(value))
+    return emitOpError("has no numbers: ") << getResult().getType();
+  return value;
+}
+
+//===----------------------------------------------------------------------===//
+// DequantizeOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult DequantizeOp::verify() {
+  auto codes = getCodes().getType();
+  auto scales = getScales().getType();
+  auto result = getResult().getType();
+  if (codes.getShape() != result.getShape())
+    return emitOpError("expects codes and a result of one shape, but got ")
+           << codes << " and " << result;
+  unsigned bits = codes.getElementTypeBitWidth();
+  if (bits < 2 || bits > 8)
+    return emitOpError("expects codes of 2 to 8 bits, but got ") << codes;
+  if ((int64_t)getBlock().size() != codes.getRank() ||
+      scales.getRank() != codes.getRank())
+    return emitOpError("expects a block size and a dimension of the scales "
+                       "for each of the ")
+           << codes.getRank() << " dimensions of the codes";
+  for (int64_t i = 0; i < codes.getRank(); ++i) {
+    int64_t size = codes.getDimSize(i), block = getBlock()[i];
+    if (block < 0)
+      return emitOpError("expects block sizes that are not negative");
+    // Kernels see sizes erased to `?`.
+    if (ShapedType::isDynamic(size) || scales.isDynamicDim(i))
+      continue;
+    int64_t expected = block == 0 ? 1 : llvm::divideCeil(size, block);
+    if (scales.getDimSize(i) != expected)
+      return emitOpError("expects ")
+             << expected << " scales in dimension " << i << " for a size of "
+             << size << " and a block of " << block << ", but got "
+             << scales.getDimSize(i);
+  }
+  if (Value zeros = getZeros())
+    if (cast<RankedTensorType>(zeros.getType()).getShape() != scales.getShape())
+      return emitOpError("expects zeros of the shape of the scales, but got ")
+             << zeros.getType() << " and " << scales;
+  return success();
+}
+
+FailureOr<HostTensor> DequantizeOp::evaluate(ArrayRef<HostTensor> operands) {
+  const HostTensor &codes = operands[0], &scales = operands[1];
+  const HostTensor *zeros = operands.size() > 2 ? &operands[2] : nullptr;
+  HostTensor result = makeFloat(getResult().getType());
+  unsigned bits = getCodes().getType().getElementTypeBitWidth();
+  int32_t mask = (1 << bits) - 1, sign = getIsUnsigned() ? 0 : 1 << (bits - 1);
+  auto code = [&](int32_t value) { return ((value & mask) ^ sign) - sign; };
+
+  ArrayRef<int64_t> shape = codes.getShape();
+  ArrayRef<int64_t> scaleShape = scales.getShape();
+  SmallVector<int64_t> index(shape.size(), 0);
+  for (int64_t flat = 0, e = codes.getNumElements(); flat < e; ++flat) {
+    int64_t place = 0;
+    for (auto [i, position] : llvm::enumerate(index)) {
+      int64_t block = getBlock()[i];
+      place = place * scaleShape[i] + (block == 0 ? 0 : position / block);
+    }
+    float zero = 0;
+    if (zeros)
+      zero = zeros->isFloat() ? zeros->floats[place] : code(zeros->ints[place]);
+    result.floats[flat] =
+        (code(codes.ints[flat]) - zero) * scales.floats[place];
+    for (int64_t i = shape.size() - 1; i >= 0 && ++index[i] == shape[i]; --i)
+      index[i] = 0;
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// LookupOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult LookupOp::verify() {
+  auto codes = getCodes().getType();
+  auto codebook = getCodebook().getType();
+  auto result = getResult().getType();
+  if (codebook.getRank() != 2 || codes.getRank() != result.getRank() ||
+      codes.getRank() < 1)
+    return emitOpError("expects a codebook of rank 2 and codes of the result's "
+                       "rank, but got ")
+           << codebook << " and " << codes;
+  int64_t last = codes.getRank() - 1;
+  if (!codes.isDynamicDim(last) && !result.isDynamicDim(last) &&
+      codes.getDimSize(last) * codebook.getDimSize(1) !=
+          result.getDimSize(last))
+    return emitOpError("expects rows of ")
+           << codes.getDimSize(last) * codebook.getDimSize(1)
+           << " values for the codes and the codebook, but got " << result;
+  if (codes.getShape().drop_back() != result.getShape().drop_back())
+    return emitOpError("expects a row of codes per row of the result, but got ")
+           << codes << " and " << result;
+  return success();
+}
+
+FailureOr<HostTensor> LookupOp::evaluate(ArrayRef<HostTensor> operands) {
+  const HostTensor &codes = operands[0], &codebook = operands[1];
+  HostTensor result = makeFloat(getResult().getType());
+  int64_t entries = codebook.getShape()[0], width = codebook.getShape()[1];
+  uint32_t mask = (uint32_t)llvm::maskTrailingOnes<uint64_t>(
+      getCodes().getType().getElementTypeBitWidth());
+  for (int64_t i = 0, e = codes.getNumElements(); i < e; ++i) {
+    int64_t entry = (uint32_t)codes.ints[i] & mask;
+    if (entry >= entries)
+      return emitOpError("has a code of ")
+             << entry << " for a codebook of " << entries << " entries";
+    for (int64_t j = 0; j < width; ++j)
+      result.floats[i * width + j] = codebook.floats[entry * width + j];
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// UnpruneOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult UnpruneOp::verify() {
+  auto index = getIndex().getType();
+  auto result = getResult().getType();
+  auto values = cast<RankedTensorType>(getValues().getType());
+  if (getFormat() == "bitmap") {
+    if (index.getShape() != result.getShape() || values.getRank() != 1)
+      return emitOpError("expects an index of the result's shape and values of "
+                         "rank 1, but got ")
+             << index << " and " << values;
+    return success();
+  }
+  if (getFormat() == "nm") {
+    if (getGroup().size() != 2 || getGroup()[0] < 1 ||
+        getGroup()[0] > getGroup()[1])
+      return emitOpError("expects a group [n, m] with 1 <= n <= m");
+    if (index.getShape() != values.getShape() || result.getRank() < 1 ||
+        values.getRank() != result.getRank())
+      return emitOpError("expects values and an index of one shape, of the "
+                         "result's rank, but got ")
+             << values << " and " << index;
+    int64_t kept = values.getShape().back(), all = result.getShape().back();
+    if (!ShapedType::isDynamic(kept) && !ShapedType::isDynamic(all) &&
+        kept * getGroup()[1] != all * getGroup()[0])
+      return emitOpError("expects ")
+             << getGroup()[0] << " of " << getGroup()[1]
+             << " entries of each row of " << all << ", but got " << kept;
+    return success();
+  }
+  if (getFormat() == "block") {
+    if (getGroup().size() != 2 || values.getRank() != 3 ||
+        result.getRank() != 2)
+      return emitOpError(
+          "expects a group [rows, columns] and values of rank 3");
+    return success();
+  }
+  return emitOpError("expects the format bitmap, nm or block, but got '")
+         << getFormat() << "'";
+}
+
+FailureOr<HostTensor> UnpruneOp::evaluate(ArrayRef<HostTensor> operands) {
+  const HostTensor &values = operands[0], &index = operands[1];
+  if (!values.isFloat())
+    return emitOpError("has values without scale: ") << values.type;
+  HostTensor result = makeFloat(getResult().getType());
+  auto tooFew = [&] {
+    return emitOpError("has an index of more places than its ")
+           << values.floats.size() << " values";
+  };
+  if (getFormat() == "bitmap") {
+    size_t next = 0;
+    for (int64_t i = 0, e = index.getNumElements(); i < e; ++i) {
+      if (!index.ints[i])
+        continue;
+      if (next == values.floats.size())
+        return tooFew();
+      result.floats[i] = values.floats[next++];
+    }
+    return result;
+  }
+  int64_t columns = result.getShape().back();
+  if (getFormat() == "nm") {
+    int64_t n = getGroup()[0], m = getGroup()[1], kept = columns / m * n;
+    for (int64_t i = 0, e = values.getNumElements(); i < e; ++i) {
+      int64_t place = index.ints[i] & 0xff;
+      if (place >= m)
+        return emitOpError("has a place of ")
+               << place << " in a group of " << m;
+      result.floats[i / kept * columns + i % kept / n * m + place] =
+          values.floats[i];
+    }
+    return result;
+  }
+  int64_t b0 = getGroup()[0], b1 = getGroup()[1], next = 0;
+  int64_t across = index.getShape()[1];
+  for (int64_t i = 0, e = index.getNumElements(); i < e; ++i) {
+    if (!index.ints[i])
+      continue;
+    if ((next + 1) * b0 * b1 > (int64_t)values.floats.size())
+      return tooFew();
+    for (int64_t r = 0; r < b0; ++r)
+      for (int64_t c = 0; c < b1; ++c)
+        result.floats[(i / across * b0 + r) * columns + i % across * b1 + c] =
+            values.floats[(next * b0 + r) * b1 + c];
+    ++next;
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// MatmulOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult MatmulOp::verify() {
+  auto lhs = getLhs().getType(), rhs = getRhs().getType();
+  auto result = getResult().getType();
+  int64_t rank = result.getRank();
+  if (rank < 2 || lhs.getRank() != rank || rhs.getRank() != rank ||
+      lhs.getDimSize(rank - 1) != rhs.getDimSize(rank - 2) ||
+      lhs.getDimSize(rank - 2) != result.getDimSize(rank - 2) ||
+      rhs.getDimSize(rank - 1) != result.getDimSize(rank - 1))
+    return emitOpError("expects out x r by r x in to be out x in, but got ")
+           << lhs << ", " << rhs << " and " << result;
+  return success();
+}
+
+FailureOr<HostTensor> MatmulOp::evaluate(ArrayRef<HostTensor> operands) {
+  const HostTensor &lhs = operands[0], &rhs = operands[1];
+  HostTensor result = makeFloat(getResult().getType());
+  auto [batch, rows, columns] = getBatchRowsColumns(result.type);
+  int64_t rank = lhs.getShape().back();
+  for (int64_t r = 0; r < batch * rows; ++r)
+    for (int64_t k = 0; k < rank; ++k) {
+      float factor = lhs.floats[r * rank + k];
+      const float *row = &rhs.floats[(r / rows * rank + k) * columns];
+      float *out = &result.floats[r * columns];
+      for (int64_t c = 0; c < columns; ++c)
+        out[c] += factor * row[c];
+    }
+  return result;
+}
+
+Value MatmulOp::applyTo(OpBuilder &builder, Value x,
+                        function_ref<Value(Value, Value)> linear) {
+  return linear(linear(x, getRhs()), getLhs());
+}
+
+//===----------------------------------------------------------------------===//
+// AddOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult AddOp::verify() {
+  if (getLhs().getType().getShape() != getResult().getType().getShape() ||
+      getRhs().getType().getShape() != getResult().getType().getShape())
+    return emitOpError("expects operands of the result's shape");
+  return success();
+}
+
+FailureOr<HostTensor> AddOp::evaluate(ArrayRef<HostTensor> operands) {
+  HostTensor result = makeFloat(getResult().getType());
+  for (size_t i = 0; i < result.floats.size(); ++i)
+    result.floats[i] = operands[0].floats[i] + operands[1].floats[i];
+  return result;
+}
+
+Value AddOp::applyTo(OpBuilder &builder, Value x,
+                     function_ref<Value(Value, Value)> linear) {
+  return arith::AddFOp::create(builder, getLoc(), linear(x, getLhs()),
+                               linear(x, getRhs()));
+}
+
+//===----------------------------------------------------------------------===//
+// ScaleOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult ScaleOp::verify() {
+  auto type = getInput().getType();
+  if (type.getShape() != getResult().getType().getShape() || type.getRank() < 2)
+    return emitOpError("expects an input and a result of one shape, of rank 2 "
+                       "or more");
+  int64_t rank = type.getRank();
+  for (auto [value, dim, name] :
+       {std::tuple{getRows(), rank - 2, "rows"},
+        std::tuple{getColumns(), rank - 1, "columns"}}) {
+    if (!value)
+      continue;
+    auto vector = cast<RankedTensorType>(value.getType());
+    if (vector.getRank() != 1 || vector.getDimSize(0) != type.getDimSize(dim))
+      return emitOpError("expects ")
+             << type.getDimSize(dim) << " " << name << ", but got " << vector;
+  }
+  return success();
+}
+
+FailureOr<HostTensor> ScaleOp::evaluate(ArrayRef<HostTensor> operands) {
+  HostTensor result = makeFloat(getResult().getType());
+  const HostTensor *rows = getRows() ? &operands[1] : nullptr;
+  const HostTensor *columns = getColumns() ? &operands.back() : nullptr;
+  auto [batch, height, width] = getBatchRowsColumns(result.type);
+  for (int64_t i = 0, e = result.getNumElements(); i < e; ++i) {
+    float value = operands[0].floats[i];
+    if (rows)
+      value *= rows->floats[i / width % height];
+    if (columns)
+      value *= columns->floats[i % width];
+    result.floats[i] = value;
+  }
+  return result;
+}
+
+namespace {
+/// A scale by neither rows nor columns is its input.
+struct DropEmptyScale : OpRewritePattern<ScaleOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(ScaleOp op,
+                                PatternRewriter &rewriter) const override {
+    if (op.getRows() || op.getColumns() ||
+        op.getInput().getType() != op.getResult().getType())
+      return failure();
+    rewriter.replaceOp(op, op.getInput());
+    return success();
+  }
+};
+} // namespace
+
+void ScaleOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                          MLIRContext *context) {
+  patterns.add<DropEmptyScale>(context);
+}
+
+//===----------------------------------------------------------------------===//
+// TransposeOp, ConvertOp, ApproximateOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult TransposeOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  auto result = cast<RankedTensorType>(getResult().getType());
+  if (input.getRank() < 2)
+    return emitOpError("expects an input of rank 2 or more, but got ") << input;
+  SmallVector<int64_t> expected(input.getShape());
+  std::swap(expected[expected.size() - 1], expected[expected.size() - 2]);
+  if (result.getShape() != ArrayRef<int64_t>(expected) ||
+      input.getElementType() != result.getElementType())
+    return emitOpError("expects a result with the last two dimensions of the "
+                       "input swapped, but got ")
+           << input << " and " << result;
+  return success();
+}
+
+OpFoldResult TransposeOp::fold(FoldAdaptor) {
+  if (auto inner = getInput().getDefiningOp<TransposeOp>())
+    return inner.getInput();
+  return {};
+}
+
+FailureOr<HostTensor> TransposeOp::evaluate(ArrayRef<HostTensor> operands) {
+  const HostTensor &input = operands[0];
+  HostTensor result;
+  result.type = cast<RankedTensorType>(getResult().getType());
+  std::array<int64_t, 3> sizes = getBatchRowsColumns(result.type);
+  int64_t batch = sizes[0], rows = sizes[1], columns = sizes[2];
+  auto swap = [&](auto &from, auto &to) {
+    to.resize(from.size());
+    for (int64_t b = 0; b < batch; ++b)
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < columns; ++c)
+          to[(b * rows + r) * columns + c] = from[(b * columns + c) * rows + r];
+  };
+  swap(input.floats, result.floats);
+  swap(input.ints, result.ints);
+  return result;
+}
+
+OpFoldResult ConvertOp::fold(FoldAdaptor) {
+  if (getInput().getType() == getResult().getType())
+    return getInput();
+  return {};
+}
+
+FailureOr<HostTensor> ConvertOp::evaluate(ArrayRef<HostTensor> operands) {
+  HostTensor result = makeFloat(getResult().getType());
+  auto type = cast<FloatType>(result.type.getElementType());
+  if (type.isF32() || type.isF64()) {
+    result.floats = operands[0].floats;
+    return result;
+  }
+  for (auto [from, to] : llvm::zip_equal(operands[0].floats, result.floats)) {
+    APFloat value(from);
+    bool lossy;
+    value.convert(type.getFloatSemantics(), APFloat::rmNearestTiesToEven,
+                  &lossy);
+    to = (float)value.convertToDouble();
+  }
+  return result;
+}
+
+FailureOr<HostTensor> ApproximateOp::evaluate(ArrayRef<HostTensor> operands) {
+  return operands[0];
+}
+
+Value ApproximateOp::applyTo(OpBuilder &builder, Value x,
+                             function_ref<Value(Value, Value)> linear) {
+  return linear(x, getExpression());
+}
+
+LogicalResult ApproximateOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto data =
+      symbols.lookupNearestSymbolFrom<WeightDataOp>(*this, getOriginalAttr());
+  if (!data)
+    return emitOpError("refers to '@")
+           << getOriginal() << "', which is not a miura.weight_data";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Trees
+//===----------------------------------------------------------------------===//
+
+bool miura::isWeightExpression(Value value) {
+  Operation *op = value.getDefiningOp();
+  return op &&
+         (isa<WeightExpression>(op) || op->hasTrait<OpTrait::ConstantLike>());
+}
+
+static FailureOr<HostTensor> evaluateConstant(Value value) {
+  DenseElementsAttr attr;
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || !matchPattern(value, m_Constant(&attr))) {
+    emitError(value.getLoc(), "is not a weight expression");
+    return failure();
+  }
+  HostTensor result;
+  result.type = type;
+  if (result.isFloat())
+    for (APFloat element : attr.getValues<APFloat>()) {
+      bool lossy;
+      element.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven,
+                      &lossy);
+      result.floats.push_back(element.convertToFloat());
+    }
+  else
+    for (const APInt &element : attr.getValues<APInt>())
+      result.ints.push_back((int32_t)element.getSExtValue());
+  return result;
+}
+
+FailureOr<HostTensor> miura::evaluateExpression(Value value) {
+  auto expression = value.getDefiningOp<WeightExpression>();
+  if (!expression)
+    return evaluateConstant(value);
+  SmallVector<HostTensor> operands;
+  for (Value operand : expression->getOperands()) {
+    auto result = evaluateExpression(operand);
+    if (failed(result))
+      return failure();
+    operands.push_back(std::move(*result));
+  }
+  return expression.evaluate(operands);
+}
+
+int64_t miura::getFileBytes(Value value) {
+  llvm::SetVector<StringRef> seen;
+  int64_t bytes = 0;
+  SmallVector<Value> worklist{value};
+  while (!worklist.empty()) {
+    Value current = worklist.pop_back_val();
+    Operation *op = current.getDefiningOp();
+    if (!op)
+      continue;
+    if (auto weight = dyn_cast<WeightOp>(op)) {
+      if (seen.insert(weight.getData()))
+        bytes += getStoredBytes(weight.getResult().getType());
+    } else if (op->hasTrait<OpTrait::ConstantLike>()) {
+      if (auto type = dyn_cast<RankedTensorType>(current.getType()))
+        bytes += getStoredBytes(type);
+    }
+    llvm::append_range(worklist, op->getOperands());
+  }
+  return bytes;
+}

@@ -1,0 +1,93 @@
+//===- MiuraDialect.cpp - The Miura dialect -------------------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace miura;
+
+#include "miura/Dialect/Miura/IR/MiuraDialect.cpp.inc"
+#include "miura/Dialect/Miura/IR/MiuraEnums.cpp.inc"
+#include "miura/Dialect/Miura/IR/MiuraOpInterfaces.cpp.inc"
+
+/// `private`, `nested` or `public` without quotes, nothing where absent.
+static ParseResult parseVisibility(OpAsmParser &parser,
+                                   StringAttr &visibility) {
+  StringRef keyword;
+  if (succeeded(parser.parseOptionalKeyword(&keyword,
+                                            {"private", "nested", "public"})))
+    visibility = parser.getBuilder().getStringAttr(keyword);
+  return success();
+}
+
+static void printVisibility(OpAsmPrinter &p, Operation *,
+                            StringAttr visibility) {
+  if (visibility)
+    p << visibility.getValue() << ' ';
+}
+
+#define GET_ATTRDEF_CLASSES
+#include "miura/Dialect/Miura/IR/MiuraAttrs.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "miura/Dialect/Miura/IR/MiuraTypes.cpp.inc"
+#define GET_OP_CLASSES
+#include "miura/Dialect/Miura/IR/MiuraOps.cpp.inc"
+
+void MiuraDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "miura/Dialect/Miura/IR/MiuraAttrs.cpp.inc"
+      >();
+}
+
+void MiuraDialect::registerTypes() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "miura/Dialect/Miura/IR/MiuraTypes.cpp.inc"
+      >();
+}
+
+void MiuraDialect::registerOps() {
+  addOperations<
+#define GET_OP_LIST
+#include "miura/Dialect/Miura/IR/MiuraOps.cpp.inc"
+      >();
+}
+
+void MiuraDialect::initialize() {
+  weightStore = std::make_unique<WeightStore>();
+  registerAttributes();
+  registerTypes();
+  registerOps();
+  // Code generation attaches these to the leaves that it can decode.
+  declarePromisedInterfaces<DecodableLeaf, WeightOp, DequantizeOp, LookupOp,
+                            UnpruneOp, ConvertOp, TransposeOp>();
+}
+
+MiuraDialect::~MiuraDialect() = default;
+
+LogicalResult BytesAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                StringRef file, int64_t offset, int64_t length,
+                                int64_t fileSize, StringAttr digest) {
+  if (file.empty())
+    return emitError() << "expects a file name";
+  if (offset < 0 || length < 0)
+    return emitError() << "expects an offset and a length that are not "
+                          "negative, but got "
+                       << offset << " and " << length;
+  if (digest && (digest.size() != 64 ||
+                 !llvm::all_of(digest.getValue(), llvm::isHexDigit)))
+    return emitError() << "expects a digest of 64 hexadecimal digits, but got '"
+                       << digest.getValue() << "'";
+  return success();
+}

@@ -1,0 +1,50 @@
+# The configuration of Miura's tests. Features:
+#   data     the test data folder is there (MIURA_TEST_DATA, by default
+#            ../shared/data beside the checkout); tests that need it say
+#            `REQUIRES: data` and are reported as unsupported elsewhere
+#   python   the tests' Python environment (onnx, onnxruntime, tokenizers)
+import os
+
+import lit.formats
+from lit.llvm import llvm_config
+
+config.name = "Miura"
+config.test_format = lit.formats.ShTest(not llvm_config.use_lit_shell)
+config.suffixes = [".mlir", ".test", ".md"]
+config.excludes = ["Inputs", "CMakeLists.txt", "README.md"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.miura_obj_root, "test")
+
+llvm_config.use_default_substitutions()
+llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
+llvm_config.add_tool_substitutions(
+    ["miura-opt", "miura-translate", "mlir-opt"],
+    [config.miura_tools_dir, config.llvm_tools_dir])
+config.substitutions.append(
+    ("%miura", os.path.join(config.miura_tools_dir, "miura")))
+config.substitutions.append(("%unit", os.path.join(config.test_exec_root, "Unit")))
+config.substitutions.append(("%src", config.miura_src_root))
+config.substitutions.append(("%obj", config.miura_obj_root))
+config.substitutions.append(("%llvm_tools", config.llvm_tools_dir))
+
+data = os.environ.get("MIURA_TEST_DATA") or os.path.join(
+    config.miura_src_root, "..", "shared", "data")
+if os.path.isdir(os.path.join(data, "onnx")):
+    config.available_features.add("data")
+    config.substitutions.append(("%data", os.path.abspath(data)))
+else:
+    lit_config.note("no test data at %s: tests that need it are skipped "
+                    "(set MIURA_TEST_DATA)" % data)
+
+python = os.environ.get("MIURA_TEST_PYTHON") or os.path.join(
+    os.environ.get("MIURA_CACHE") or os.path.expanduser("~/.cache/miura"),
+    "python", "bin", "python")
+if os.path.exists(python):
+    config.available_features.add("python")
+    config.substitutions.append(("%python", python))
+else:
+    lit_config.note("no Python environment at %s: tests that need it are "
+                    "skipped (utils/setup makes it)" % python)
+
+if config.miura_sanitizer:
+    config.available_features.add("sanitizer")
