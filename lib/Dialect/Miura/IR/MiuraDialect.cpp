@@ -33,7 +33,7 @@ static ParseResult parseVisibility(OpAsmParser &parser,
 static void printVisibility(OpAsmPrinter &p, Operation *,
                             StringAttr visibility) {
   if (visibility)
-    p << visibility.getValue() << ' ';
+    p << visibility.getValue();
 }
 
 #define GET_ATTRDEF_CLASSES
