@@ -57,6 +57,27 @@ public:
   /// there (a temporary name, then a rename) and returns that name.
   llvm::Expected<std::string> put(llvm::ArrayRef<uint8_t> bytes);
 
+  /// A tensor that is written piece by piece (see `put`). Dropped without
+  /// `finish`, it leaves nothing behind. One thread at a time.
+  class Writer {
+  public:
+    Writer(Writer &&) noexcept;
+    ~Writer();
+    llvm::Error write(llvm::ArrayRef<uint8_t> bytes);
+    /// Names the tensor by its digest and returns the name.
+    llvm::Expected<std::string> finish();
+
+  private:
+    friend class FileStore;
+    struct Impl;
+    explicit Writer(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl;
+  };
+
+  /// Begins a tensor that is too large to hold; the same bytes get the same
+  /// name as from `put`.
+  llvm::Expected<Writer> startPut();
+
   /// The BLAKE3 of a range in hexadecimal, read with pread (pages that were
   /// only hashed do not stay resident) and remembered.
   llvm::Expected<std::string> digest(llvm::StringRef name, uint64_t offset,
@@ -66,6 +87,12 @@ private:
   struct Impl;
   std::unique_ptr<Impl> impl;
 };
+
+/// The path of `name` in `folder`, or an error where it is absolute, has `..`,
+/// or leads out of the folder through a symbolic link. For names that come from
+/// a file that was not written here.
+llvm::Expected<std::string> resolveInside(llvm::StringRef folder,
+                                          llvm::StringRef name);
 
 /// The BLAKE3 of `bytes`, 64 hexadecimal digits.
 std::string blake3Hex(llvm::ArrayRef<uint8_t> bytes);
