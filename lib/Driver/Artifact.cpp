@@ -1,0 +1,148 @@
+//===- Artifact.cpp - A compiled model, loaded ----------------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Loads a compiled model. Libraries are opened with RTLD_LOCAL, so that two
+/// models in one process keep their own functions of the same names.
+///
+//===----------------------------------------------------------------------===//
+
+#include "miura/Driver/Artifact.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/Twine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include <dlfcn.h>
+
+using namespace miura;
+using namespace llvm;
+
+static Error makeError(const Twine &message) {
+  return createStringError(inconvertibleErrorCode(), message);
+}
+
+//===----------------------------------------------------------------------===//
+// ArtifactSession
+//===----------------------------------------------------------------------===//
+
+ArtifactSession::~ArtifactSession() {
+  if (session)
+    functions->destroySession(session);
+}
+
+Error ArtifactSession::check(int status) const {
+  return status == 0 ? Error::success() : makeError(functions->error());
+}
+
+Expected<ArrayRef<float>> ArtifactSession::step(ArrayRef<int64_t> tokens,
+                                                const StepOptions &options) {
+  int64_t batch = getBatch();
+  int64_t n = static_cast<int64_t>(tokens.size()) / batch;
+  auto isShaped = [](size_t size, int64_t expected) {
+    return size == 0 || static_cast<int64_t>(size) == expected;
+  };
+  if (static_cast<int64_t>(tokens.size()) != n * batch ||
+      !isShaped(options.positions.size(), n * batch) ||
+      !isShaped(options.mask.size(), n * batch) ||
+      !isShaped(options.counts.size(), batch))
+    return makeError("the shapes of tokens, positions, mask and counts differ "
+                     "from the session's batch");
+  auto orNull = [](auto array) {
+    return array.empty() ? nullptr : array.data();
+  };
+  const float *logits = nullptr;
+  if (Error error = check(functions->stepMasked(
+          session, tokens.data(), orNull(options.positions),
+          orNull(options.mask), n, orNull(options.counts), options.all,
+          &logits)))
+    return std::move(error);
+  return ArrayRef<float>(logits, batch * (options.all ? n : 1) * vocabulary);
+}
+
+Error ArtifactSession::setLength(int64_t row, int64_t length) {
+  return check(functions->setLength(session, row, length));
+}
+
+Error ArtifactSession::reset(int64_t row) {
+  return check(functions->reset(session, row));
+}
+
+Error ArtifactSession::setVisible(int64_t row, int64_t slot, bool visible) {
+  return check(functions->setVisible(session, row, slot, visible));
+}
+
+Expected<CacheView> ArtifactSession::getCache(int64_t layer, bool isValue) {
+  CacheView view;
+  if (Error error = check(functions->cache(session, layer, isValue, &view.data,
+                                           view.shape.data())))
+    return std::move(error);
+  return view;
+}
+
+//===----------------------------------------------------------------------===//
+// Artifact
+//===----------------------------------------------------------------------===//
+
+Artifact::~Artifact() {
+  if (model)
+    functions.close(model);
+  if (library)
+    dlclose(library);
+}
+
+Expected<std::unique_ptr<Artifact>> Artifact::open(StringRef path,
+                                                   int threads) {
+  std::unique_ptr<Artifact> artifact(new Artifact());
+  // A name without a slash would be searched for in the system's folders.
+  SmallString<256> absolute(path);
+  if (std::error_code error = sys::fs::make_absolute(absolute))
+    return makeError(path + ": " + error.message());
+  artifact->library = dlopen(absolute.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!artifact->library) {
+    const char *reason = dlerror();
+    return makeError(
+        path + ": cannot be loaded: " + (reason ? reason : "unknown reason"));
+  }
+  const char *missing = nullptr;
+  auto find = [&](auto &function, const char *name) {
+    void *symbol = dlsym(artifact->library, name);
+    if (!symbol && !missing)
+      missing = name;
+    function = reinterpret_cast<std::decay_t<decltype(function)>>(symbol);
+  };
+  ArtifactFunctions &f = artifact->functions;
+  find(f.error, "miura_error");
+  find(f.open, "miura_open");
+  find(f.close, "miura_close");
+  find(f.getInfo, "miura_model_get_info");
+  find(f.createSession, "miura_session_create");
+  find(f.destroySession, "miura_session_destroy");
+  find(f.step, "miura_session_step");
+  find(f.stepMasked, "miura_session_step_masked");
+  find(f.batch, "miura_session_batch");
+  find(f.capacity, "miura_session_capacity");
+  find(f.length, "miura_session_length");
+  find(f.setLength, "miura_session_set_length");
+  find(f.reset, "miura_session_reset");
+  find(f.setVisible, "miura_session_set_visible");
+  find(f.cache, "miura_session_cache");
+  if (missing)
+    return makeError(path + ": is not a compiled model: it has no function " +
+                     missing + " (write one with miura compile)");
+  artifact->model = f.open(absolute.c_str(), threads);
+  if (!artifact->model)
+    return makeError(path + ": " + f.error());
+  return artifact;
+}
+
+Expected<ArtifactSession> Artifact::createSession(int64_t batch,
+                                                  int64_t capacity) {
+  miura_session *session = functions.createSession(model, batch, capacity);
+  if (!session)
+    return makeError(functions.error());
+  return ArtifactSession(&functions, session, getInfo().vocabulary);
+}

@@ -1,0 +1,178 @@
+/*===- threads.c - The thread team
+ * ------------------------------------------===*
+ *
+ * Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===------------------------------------------------------------------------===*/
+/**
+ * \file
+ * A step runs on every thread of a persistent team, with barriers between its
+ * kernels: hundreds per token, a few microseconds apart. So waiting spins first
+ * and sleeps on a futex after that: a wait that is met while spinning costs no
+ * system call, and a team whose processors are taken by others does not burn
+ * what they leave. The barrier counts arrivals and has a generation, after
+ * Mellor-Crummey and Scott, "Algorithms for Scalable Synchronization on
+ * Shared-Memory Multiprocessors" (1991), section 3.1.
+ */
+#define _GNU_SOURCE
+#include "Abi.h"
+#include "Internal.h"
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A line each, so that a thread that spins on one does not disturb the other.
+ */
+struct signal {
+  _Alignas(64) atomic_uint value;
+  atomic_uint sleepers;
+};
+
+struct miura_team {
+  struct signal generation; /* of the barrier */
+  struct signal job;        /* counts jobs */
+  _Alignas(64) atomic_int arrived;
+  int threads;
+  int spins;
+  atomic_int stop;
+  miura_team_function function;
+  void *argument;
+  pthread_t *handles;
+};
+
+struct worker {
+  miura_team *team;
+  int tid;
+};
+
+int miura_processors(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    int count = CPU_COUNT(&set);
+    if (count > 0)
+      return count;
+  }
+  return 1;
+}
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+/* Returns when `s->value` is no longer `seen`. */
+static void wait_for_change(struct signal *s, unsigned seen, int spins) {
+  for (int i = 0; i < spins; ++i) {
+    if (atomic_load_explicit(&s->value, memory_order_acquire) != seen)
+      return;
+    relax();
+  }
+  /* The order of `sleepers` and `value` here and in `change` must be total: one
+   * of the two sides has to see the other. */
+  atomic_fetch_add(&s->sleepers, 1);
+  while (atomic_load(&s->value) == seen)
+    syscall(SYS_futex, &s->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+  atomic_fetch_sub(&s->sleepers, 1);
+}
+
+static void change(struct signal *s) {
+  atomic_fetch_add(&s->value, 1);
+  if (atomic_load(&s->sleepers) != 0)
+    syscall(SYS_futex, &s->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static void barrier(miura_team *team) {
+  if (team->threads == 1)
+    return;
+  unsigned generation =
+      atomic_load_explicit(&team->generation.value, memory_order_acquire);
+  if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) ==
+      team->threads - 1) {
+    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+    change(&team->generation);
+    return;
+  }
+  wait_for_change(&team->generation, generation, team->spins);
+}
+
+void miura_barrier(intptr_t team) { barrier((miura_team *)team); }
+
+static void *work(void *opaque) {
+  struct worker self = *(struct worker *)opaque;
+  free(opaque);
+  miura_team *team = self.team;
+  for (unsigned seen = 0;; ++seen) {
+    wait_for_change(&team->job, seen, team->spins);
+    if (atomic_load_explicit(&team->stop, memory_order_relaxed))
+      return NULL;
+    team->function(team->argument, (intptr_t)team, self.tid, team->threads);
+    barrier(team);
+  }
+}
+
+miura_team *miura_team_create(int threads) {
+  if (threads < 1)
+    threads = miura_processors();
+  miura_team *team = aligned_alloc(64, sizeof *team);
+  if (!team) {
+    miura_fail("out of memory for a team of %d threads", threads);
+    return NULL;
+  }
+  *team = (miura_team){.threads = threads};
+  /* About 0.2 ms, which is longer than sampling a token takes and shorter than
+   * a time slice; next to nothing where threads must share processors. */
+  team->spins = threads <= miura_processors() ? 20000 : 50;
+  team->handles = calloc((size_t)threads, sizeof *team->handles);
+  if (!team->handles) {
+    free(team);
+    miura_fail("out of memory for a team of %d threads", threads);
+    return NULL;
+  }
+  for (int tid = 1; tid < threads; ++tid) {
+    struct worker *self = malloc(sizeof *self);
+    if (self)
+      *self = (struct worker){team, tid};
+    if (!self || pthread_create(&team->handles[tid], NULL, work, self) != 0) {
+      free(self);
+      /* Those that run wait for a job and never enter the barrier. */
+      team->threads = tid;
+      miura_team_destroy(team);
+      miura_fail("cannot start thread %d of %d; ask for fewer", tid + 1,
+                 threads);
+      return NULL;
+    }
+  }
+  return team;
+}
+
+void miura_team_destroy(miura_team *team) {
+  if (!team)
+    return;
+  atomic_store(&team->stop, 1);
+  change(&team->job);
+  for (int tid = 1; tid < team->threads; ++tid)
+    pthread_join(team->handles[tid], NULL);
+  free(team->handles);
+  free(team);
+}
+
+int miura_team_threads(const miura_team *team) { return team->threads; }
+
+void miura_team_run(miura_team *team, miura_team_function function,
+                    void *argument) {
+  team->function = function;
+  team->argument = argument;
+  if (team->threads > 1)
+    change(&team->job);
+  function(argument, (intptr_t)team, 0, team->threads);
+  barrier(team);
+}
