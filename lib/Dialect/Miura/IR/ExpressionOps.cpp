@@ -38,6 +38,29 @@ static std::array<int64_t, 3> getBatchRowsColumns(RankedTensorType type) {
   return {batch, rows, columns};
 }
 
+/// `type` with `count` in its first dimension.
+static RankedTensorType getRowsType(Type type, int64_t count) {
+  auto tensor = cast<RankedTensorType>(type);
+  SmallVector<int64_t> shape(tensor.getShape());
+  shape[0] = count;
+  return RankedTensorType::get(shape, tensor.getElementType());
+}
+
+static HostTensor sliceRows(const HostTensor &whole, int64_t first,
+                            int64_t count) {
+  HostTensor result;
+  result.type = getRowsType(whole.type, count);
+  int64_t size = whole.getNumElements() / whole.getShape()[0];
+  auto cut = [&](const auto &from, auto &to) {
+    if (!from.empty())
+      to.assign(from.begin() + first * size,
+                from.begin() + (first + count) * size);
+  };
+  cut(whole.floats, result.floats);
+  cut(whole.ints, result.ints);
+  return result;
+}
+
 //===----------------------------------------------------------------------===//
 // WeightDataOp, WeightOp
 //===----------------------------------------------------------------------===//
@@ -68,18 +91,37 @@ LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
-FailureOr<HostTensor> WeightOp::evaluate(ArrayRef<HostTensor>) {
+/// The bytes of a weight's data, or a diagnostic on the op.
+static FailureOr<ArrayRef<uint8_t>> getWeightBytes(WeightOp op) {
   auto data =
-      SymbolTable::lookupNearestSymbolFrom<WeightDataOp>(*this, getDataAttr());
+      SymbolTable::lookupNearestSymbolFrom<WeightDataOp>(op, op.getDataAttr());
   if (!data || !data.getBytes())
-    return emitOpError("has no bytes to read: '@")
-           << getData() << "' is only declared; give the original model";
-  auto *dialect = getContext()->getOrLoadDialect<MiuraDialect>();
-  auto bytes =
-      dialect->getWeightStore().getBytes(*data.getBytes(), data.getLoc());
+    return op.emitOpError("has no bytes to read: '@")
+           << op.getData() << "' is only declared; give the original model";
+  auto *dialect = op.getContext()->getOrLoadDialect<MiuraDialect>();
+  return dialect->getWeightStore().getBytes(*data.getBytes(), data.getLoc());
+}
+
+FailureOr<HostTensor> WeightOp::evaluate(ArrayRef<HostTensor>) {
+  auto bytes = getWeightBytes(*this);
   if (failed(bytes))
     return failure();
   auto value = readHostTensor(getResult().getType(), *bytes);
+  if (failed(value))
+    return emitOpError("has no numbers: ") << getResult().getType();
+  return value;
+}
+
+FailureOr<HostTensor> WeightOp::evaluateRows(int64_t first, int64_t count) {
+  // The elements of a vector may be narrower than a byte.
+  if (getResult().getType().getRank() < 2)
+    return evaluateAndSlice(getResult(), first, count);
+  auto bytes = getWeightBytes(*this);
+  if (failed(bytes))
+    return failure();
+  int64_t size = getStoredBytes(getRowsType(getResult().getType(), 1));
+  auto value = readHostTensor(getRowsType(getResult().getType(), count),
+                              bytes->slice(first * size, count * size));
   if (failed(value))
     return emitOpError("has no numbers: ") << getResult().getType();
   return value;
@@ -125,32 +167,75 @@ LogicalResult DequantizeOp::verify() {
   return success();
 }
 
-FailureOr<HostTensor> DequantizeOp::evaluate(ArrayRef<HostTensor> operands) {
-  const HostTensor &codes = operands[0], &scales = operands[1];
-  const HostTensor *zeros = operands.size() > 2 ? &operands[2] : nullptr;
-  HostTensor result = makeFloat(getResult().getType());
-  unsigned bits = getCodes().getType().getElementTypeBitWidth();
-  int32_t mask = (1 << bits) - 1, sign = getIsUnsigned() ? 0 : 1 << (bits - 1);
+/// Dequantizes rows of codes, the first of which is row `offset` of the first
+/// row of blocks in `scales`.
+static HostTensor dequantizeRows(DequantizeOp op, const HostTensor &codes,
+                                 const HostTensor &scales,
+                                 const HostTensor *zeros, int64_t offset) {
+  HostTensor result;
+  result.type = RankedTensorType::get(
+      codes.getShape(), op.getResult().getType().getElementType());
+  result.floats.resize(codes.getNumElements());
+  unsigned bits = op.getCodes().getType().getElementTypeBitWidth();
+  int32_t mask = (1 << bits) - 1;
+  int32_t sign = op.getIsUnsigned() ? 0 : 1 << (bits - 1);
   auto code = [&](int32_t value) { return ((value & mask) ^ sign) - sign; };
 
+  ArrayRef<int64_t> block = op.getBlock();
   ArrayRef<int64_t> shape = codes.getShape();
   ArrayRef<int64_t> scaleShape = scales.getShape();
+  int64_t last = shape.size() - 1, columns = shape[last];
   SmallVector<int64_t> index(shape.size(), 0);
-  for (int64_t flat = 0, e = codes.getNumElements(); flat < e; ++flat) {
-    int64_t place = 0;
-    for (auto [i, position] : llvm::enumerate(index)) {
-      int64_t block = getBlock()[i];
-      place = place * scaleShape[i] + (block == 0 ? 0 : position / block);
+  for (int64_t flat = 0, e = codes.getNumElements(); flat < e;
+       flat += columns) {
+    // The row's first scale.
+    int64_t start = 0;
+    for (int64_t i = 0; i <= last; ++i) {
+      int64_t position = index[i] + (i == 0 ? offset : 0);
+      start = start * scaleShape[i] + (block[i] == 0 ? 0 : position / block[i]);
     }
-    float zero = 0;
-    if (zeros)
-      zero = zeros->isFloat() ? zeros->floats[place] : code(zeros->ints[place]);
-    result.floats[flat] =
-        (code(codes.ints[flat]) - zero) * scales.floats[place];
-    for (int64_t i = shape.size() - 1; i >= 0 && ++index[i] == shape[i]; --i)
+    int64_t step = block[last], shift = 0;
+    if (last == 0) { // a vector: its only dimension is the one that was cut
+      start = 0;
+      shift = offset;
+    }
+    for (int64_t c = 0; c < columns; ++c) {
+      int64_t place = start + (step == 0 ? 0 : (c + shift) / step);
+      float zero = 0;
+      if (zeros)
+        zero =
+            zeros->isFloat() ? zeros->floats[place] : code(zeros->ints[place]);
+      result.floats[flat + c] =
+          (code(codes.ints[flat + c]) - zero) * scales.floats[place];
+    }
+    for (int64_t i = last - 1; i >= 0 && ++index[i] == shape[i]; --i)
       index[i] = 0;
   }
   return result;
+}
+
+FailureOr<HostTensor> DequantizeOp::evaluate(ArrayRef<HostTensor> operands) {
+  return dequantizeRows(*this, operands[0], operands[1],
+                        operands.size() > 2 ? &operands[2] : nullptr, 0);
+}
+
+FailureOr<HostTensor> DequantizeOp::evaluateRows(int64_t first, int64_t count) {
+  int64_t block = getBlock()[0];
+  int64_t firstScale = block == 0 ? 0 : first / block;
+  int64_t scaleRows =
+      block == 0 ? 1 : llvm::divideCeil(first + count, block) - firstScale;
+  auto codes = evaluateExpressionRows(getCodes(), first, count);
+  auto scales = evaluateExpressionRows(getScales(), firstScale, scaleRows);
+  if (failed(codes) || failed(scales))
+    return failure();
+  FailureOr<HostTensor> zeros = failure();
+  if (getZeros()) {
+    zeros = evaluateExpressionRows(getZeros(), firstScale, scaleRows);
+    if (failed(zeros))
+      return failure();
+  }
+  return dequantizeRows(*this, *codes, *scales, getZeros() ? &*zeros : nullptr,
+                        first - firstScale * block);
 }
 
 //===----------------------------------------------------------------------===//
@@ -305,9 +390,9 @@ LogicalResult MatmulOp::verify() {
   return success();
 }
 
-FailureOr<HostTensor> MatmulOp::evaluate(ArrayRef<HostTensor> operands) {
-  const HostTensor &lhs = operands[0], &rhs = operands[1];
-  HostTensor result = makeFloat(getResult().getType());
+static HostTensor multiply(const HostTensor &lhs, const HostTensor &rhs,
+                           RankedTensorType type) {
+  HostTensor result = makeFloat(type);
   auto [batch, rows, columns] = getBatchRowsColumns(result.type);
   int64_t rank = lhs.getShape().back();
   for (int64_t r = 0; r < batch * rows; ++r)
@@ -319,6 +404,21 @@ FailureOr<HostTensor> MatmulOp::evaluate(ArrayRef<HostTensor> operands) {
         out[c] += factor * row[c];
     }
   return result;
+}
+
+FailureOr<HostTensor> MatmulOp::evaluate(ArrayRef<HostTensor> operands) {
+  return multiply(operands[0], operands[1], getResult().getType());
+}
+
+FailureOr<HostTensor> MatmulOp::evaluateRows(int64_t first, int64_t count) {
+  auto lhs = evaluateExpressionRows(getLhs(), first, count);
+  // Every row needs all of R, or, where there is a batch, the same slice.
+  bool batched = getResult().getType().getRank() > 2;
+  auto rhs = batched ? evaluateExpressionRows(getRhs(), first, count)
+                     : evaluateExpression(getRhs());
+  if (failed(lhs) || failed(rhs))
+    return failure();
+  return multiply(*lhs, *rhs, getRowsType(getResult().getType(), count));
 }
 
 Value MatmulOp::applyTo(OpBuilder &builder, Value x,
@@ -337,11 +437,24 @@ LogicalResult AddOp::verify() {
   return success();
 }
 
-FailureOr<HostTensor> AddOp::evaluate(ArrayRef<HostTensor> operands) {
-  HostTensor result = makeFloat(getResult().getType());
+static HostTensor addTensors(const HostTensor &lhs, const HostTensor &rhs,
+                             RankedTensorType type) {
+  HostTensor result = makeFloat(type);
   for (size_t i = 0; i < result.floats.size(); ++i)
-    result.floats[i] = operands[0].floats[i] + operands[1].floats[i];
+    result.floats[i] = lhs.floats[i] + rhs.floats[i];
   return result;
+}
+
+FailureOr<HostTensor> AddOp::evaluate(ArrayRef<HostTensor> operands) {
+  return addTensors(operands[0], operands[1], getResult().getType());
+}
+
+FailureOr<HostTensor> AddOp::evaluateRows(int64_t first, int64_t count) {
+  auto lhs = evaluateExpressionRows(getLhs(), first, count);
+  auto rhs = evaluateExpressionRows(getRhs(), first, count);
+  if (failed(lhs) || failed(rhs))
+    return failure();
+  return addTensors(*lhs, *rhs, getRowsType(getResult().getType(), count));
 }
 
 Value AddOp::applyTo(OpBuilder &builder, Value x,
@@ -434,16 +547,16 @@ OpFoldResult TransposeOp::fold(FoldAdaptor) {
   return {};
 }
 
-FailureOr<HostTensor> TransposeOp::evaluate(ArrayRef<HostTensor> operands) {
-  const HostTensor &input = operands[0];
+static HostTensor transposeTensor(const HostTensor &input,
+                                  RankedTensorType type) {
   HostTensor result;
-  result.type = cast<RankedTensorType>(getResult().getType());
+  result.type = type;
   std::array<int64_t, 3> sizes = getBatchRowsColumns(result.type);
   int64_t batch = sizes[0], rows = sizes[1], columns = sizes[2];
   auto swap = [&](auto &from, auto &to) {
     to.resize(from.size());
     for (int64_t b = 0; b < batch; ++b)
-      for (int64_t r = 0; r < rows; ++r)
+      for (int64_t r = 0; !from.empty() && r < rows; ++r)
         for (int64_t c = 0; c < columns; ++c)
           to[(b * rows + r) * columns + c] = from[(b * columns + c) * rows + r];
   };
@@ -452,31 +565,76 @@ FailureOr<HostTensor> TransposeOp::evaluate(ArrayRef<HostTensor> operands) {
   return result;
 }
 
+FailureOr<HostTensor> TransposeOp::evaluate(ArrayRef<HostTensor> operands) {
+  return transposeTensor(operands[0],
+                         cast<RankedTensorType>(getResult().getType()));
+}
+
+FailureOr<HostTensor> TransposeOp::evaluateRows(int64_t first, int64_t count) {
+  auto type = cast<RankedTensorType>(getResult().getType());
+  auto weight = getInput().getDefiningOp<WeightOp>();
+  int64_t stored = getStoredBytes(type);
+  if (type.getRank() != 2 || !weight || type.getNumElements() == 0 ||
+      stored % type.getNumElements() != 0)
+    return evaluateAndSlice(getResult(), first, count);
+  // Rows of the result are columns of the file: gather them.
+  auto bytes = getWeightBytes(weight);
+  if (failed(bytes))
+    return failure();
+  int64_t rows = type.getDimSize(1), columns = type.getDimSize(0);
+  int64_t size = stored / type.getNumElements();
+  std::vector<uint8_t> cut(rows * count * size);
+  for (int64_t r = 0; r < rows; ++r)
+    memcpy(&cut[r * count * size], bytes->data() + (r * columns + first) * size,
+           count * size);
+  auto value = readHostTensor(
+      RankedTensorType::get({rows, count}, type.getElementType()), cut);
+  if (failed(value))
+    return emitOpError("has no numbers: ") << type;
+  return transposeTensor(*value, getRowsType(type, count));
+}
+
 OpFoldResult ConvertOp::fold(FoldAdaptor) {
   if (getInput().getType() == getResult().getType())
     return getInput();
   return {};
 }
 
-FailureOr<HostTensor> ConvertOp::evaluate(ArrayRef<HostTensor> operands) {
-  HostTensor result = makeFloat(getResult().getType());
-  auto type = cast<FloatType>(result.type.getElementType());
-  if (type.isF32() || type.isF64()) {
-    result.floats = operands[0].floats;
-    return result;
-  }
-  for (auto [from, to] : llvm::zip_equal(operands[0].floats, result.floats)) {
-    APFloat value(from);
+/// Rounds to `type` and back.
+static HostTensor roundTensor(HostTensor input, FloatType type) {
+  input.type = RankedTensorType::get(input.getShape(), type);
+  if (type.isF32() || type.isF64())
+    return input;
+  for (float &number : input.floats) {
+    APFloat value(number);
     bool lossy;
     value.convert(type.getFloatSemantics(), APFloat::rmNearestTiesToEven,
                   &lossy);
-    to = (float)value.convertToDouble();
+    number = (float)value.convertToDouble();
   }
-  return result;
+  return input;
+}
+
+FailureOr<HostTensor> ConvertOp::evaluate(ArrayRef<HostTensor> operands) {
+  return roundTensor(operands[0],
+                     cast<FloatType>(getResult().getType().getElementType()));
+}
+
+FailureOr<HostTensor> ConvertOp::evaluateRows(int64_t first, int64_t count) {
+  auto input = evaluateExpressionRows(getInput(), first, count);
+  if (failed(input))
+    return failure();
+  return roundTensor(std::move(*input),
+                     cast<FloatType>(getResult().getType().getElementType()));
 }
 
 FailureOr<HostTensor> ApproximateOp::evaluate(ArrayRef<HostTensor> operands) {
   return operands[0];
+}
+
+FailureOr<HostTensor> ApproximateOp::evaluateRows(int64_t first,
+                                                  int64_t count) {
+  return evaluateExpressionRows(getExpression(), first, count);
 }
 
 Value ApproximateOp::applyTo(OpBuilder &builder, Value x,
@@ -490,6 +648,13 @@ LogicalResult ApproximateOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!data)
     return emitOpError("refers to '@")
            << getOriginal() << "', which is not a miura.weight_data";
+  SmallVector<int64_t> shape(cast<RankedTensorType>(data.getType()).getShape());
+  if (getTransposed() && shape.size() >= 2)
+    std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
+  if (getResult().getType().getShape() != ArrayRef<int64_t>(shape))
+    return emitOpError("expects the shape of '@")
+           << getOriginal() << (getTransposed() ? "', transposed, " : "', ")
+           << data.getType() << ", but got " << getResult().getType();
   return success();
 }
 
@@ -537,6 +702,22 @@ FailureOr<HostTensor> miura::evaluateExpression(Value value) {
     operands.push_back(std::move(*result));
   }
   return expression.evaluate(operands);
+}
+
+FailureOr<HostTensor> miura::evaluateAndSlice(Value value, int64_t first,
+                                              int64_t count) {
+  auto whole = evaluateExpression(value);
+  if (failed(whole))
+    return failure();
+  return sliceRows(*whole, first, count);
+}
+
+FailureOr<HostTensor> miura::evaluateExpressionRows(Value value, int64_t first,
+                                                    int64_t count) {
+  auto expression = value.getDefiningOp<WeightExpression>();
+  if (!expression)
+    return evaluateAndSlice(value, first, count);
+  return expression.evaluateRows(first, count);
 }
 
 int64_t miura::getFileBytes(Value value) {

@@ -7,28 +7,44 @@
 
 #include "miura/Dialect/Miura/IR/WeightStore.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "miura/Support/Half.h"
+#include "llvm/Support/Path.h"
 
 using namespace mlir;
 using namespace miura;
 
+void WeightStore::searchFolderOf(Location loc) {
+  if (auto file = loc->findInstanceOf<FileLineColLoc>())
+    files.addSearchFolder(
+        llvm::sys::path::parent_path(file.getFilename().getValue()));
+}
+
 FailureOr<ArrayRef<uint8_t>> WeightStore::getBytes(BytesAttr attr,
                                                    Location loc) {
+  searchFolderOf(loc);
   auto bytes = files.map(attr.getFile(), attr.getOffset(), attr.getLength(),
                          attr.getFileSize());
   if (!bytes)
     return emitError(loc) << llvm::toString(bytes.takeError());
-  if (attr.getDigest()) {
-    auto digest = getDigest(attr, loc);
-    if (failed(digest))
-      return failure();
-    if (*digest != attr.getDigest().getValue())
-      return emitError(loc)
-             << "the bytes of '" << attr.getFile() << "' at "
-             << attr.getOffset()
-             << " are not those that were written: expects the "
-                "digest "
-             << attr.getDigest().getValue() << ", but got " << *digest;
+  if (!attr.getDigest())
+    return *bytes;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (checked.contains(attr))
+      return *bytes;
   }
+  auto digest = getDigest(attr, loc);
+  if (failed(digest))
+    return failure();
+  if (*digest != attr.getDigest().getValue())
+    return emitError(loc) << "the bytes of '" << attr.getFile()
+                          << "' at offset " << attr.getOffset()
+                          << " are not those that were written: expects the "
+                             "digest "
+                          << attr.getDigest().getValue() << ", but got "
+                          << *digest << "; the file was changed or damaged";
+  std::lock_guard<std::mutex> lock(mutex);
+  checked.insert(attr);
   return *bytes;
 }
 
@@ -41,6 +57,7 @@ FailureOr<BytesAttr> WeightStore::putBytes(ArrayRef<uint8_t> bytes,
 }
 
 FailureOr<std::string> WeightStore::getDigest(BytesAttr attr, Location loc) {
+  searchFolderOf(loc);
   auto digest =
       files.digest(attr.getFile(), attr.getOffset(), attr.getLength());
   if (!digest)
@@ -89,7 +106,17 @@ FailureOr<HostTensor> miura::readHostTensor(RankedTensorType type,
   if (auto floatType = dyn_cast<FloatType>(type.getElementType())) {
     result.floats.resize(count);
     if (floatType.isF32()) {
-      memcpy(result.floats.data(), bytes.data(), bytes.size());
+      if (count != 0)
+        memcpy(result.floats.data(), bytes.data(), bytes.size());
+      return result;
+    }
+    if (floatType.isF16() || floatType.isBF16()) {
+      for (int64_t i = 0; i < count; ++i) {
+        uint16_t half;
+        memcpy(&half, &bytes[2 * i], 2);
+        result.floats[i] =
+            floatType.isF16() ? halfToFloat(half) : bfloatToFloat(half);
+      }
       return result;
     }
     for (int64_t i = 0; i < count; ++i) {
@@ -106,6 +133,26 @@ FailureOr<HostTensor> miura::readHostTensor(RankedTensorType type,
   result.ints.resize(count);
   bool isSigned = !type.getElementType().isUnsignedInteger() && bits < 64 &&
                   !type.getElementType().isInteger(1);
+  if (bits < 8) {
+    // A row at a time, its bits through a 64-bit window.
+    int64_t mask = (1 << bits) - 1, sign = isSigned ? 1 << (bits - 1) : 0;
+    for (int64_t i = 0; i < count; i += columns) {
+      const uint8_t *next = &bytes[i / columns * rowBytes];
+      uint64_t window = 0;
+      int64_t have = 0;
+      for (int64_t c = 0; c < columns; ++c) {
+        if (have < bits) {
+          window |= (uint64_t)*next++ << have;
+          have += 8;
+        }
+        result.ints[i + c] =
+            (int32_t)((((int64_t)window & mask) ^ sign) - sign);
+        window >>= bits;
+        have -= bits;
+      }
+    }
+    return result;
+  }
   for (int64_t i = 0; i < count; ++i)
     result.ints[i] =
         isSigned ? (int32_t)llvm::SignExtend64(raw(i), bits) : (int32_t)raw(i);

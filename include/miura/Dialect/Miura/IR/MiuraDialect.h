@@ -47,6 +47,11 @@ bool isWeightExpression(mlir::Value value);
 /// tree bottom up with the module's weight store.
 mlir::FailureOr<HostTensor> evaluateExpression(mlir::Value value);
 
+/// The slice [first, first + count) of that value's first dimension, without
+/// holding the rest where the tree's ops allow it.
+mlir::FailureOr<HostTensor>
+evaluateExpressionRows(mlir::Value value, int64_t first, int64_t count);
+
 /// The bytes that the leaves of `value` take in a file, each weight_data once.
 int64_t getFileBytes(mlir::Value value);
 

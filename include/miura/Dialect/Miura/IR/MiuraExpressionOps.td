@@ -45,7 +45,7 @@ class Miura_ExpressionOp<string mnemonic, list<Trait> traits = [], list<string> 
     : Miura_Op<mnemonic, !listconcat(
         [Pure, DeclareOpInterfaceMethods<Miura_WeightExpression, methods>], traits)>;
 
-def Miura_WeightOp : Miura_ExpressionOp<"weight", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Miura_WeightOp : Miura_ExpressionOp<"weight", [DeclareOpInterfaceMethods<SymbolUserOpInterface>], ["evaluateRows"]> {
   let summary = "The value of a weight_data";
   let arguments = (ins FlatSymbolRefAttr:$data);
   let results = (outs RankedTensorOf<[AnyType]>:$result);
@@ -56,7 +56,7 @@ def Miura_WeightOp : Miura_ExpressionOp<"weight", [DeclareOpInterfaceMethods<Sym
 // Leaves
 //===----------------------------------------------------------------------===//
 
-def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize"> {
+def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize", [], ["evaluateRows"]> {
   let summary = "Integer codes times block scales";
   let description = [{
     `result[i…] = (codes[i…] − zeros[⌊i/block⌋…]) · scales[⌊i/block⌋…]`, where
@@ -125,7 +125,7 @@ def Miura_UnpruneOp : Miura_ExpressionOp<"unprune"> {
 // Combinations
 //===----------------------------------------------------------------------===//
 
-def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo"]> {
+def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo", "evaluateRows"]> {
   let summary = "A low-rank product of two factors";
   let description = [{
     `result = L · R`: `out × r` by `r × in`, summed in f32. Applied to x it is
@@ -138,7 +138,7 @@ def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo"]> {
   let hasVerifier = 1;
 }
 
-def Miura_AddOp : Miura_ExpressionOp<"add", [Commutative], ["applyTo"]> {
+def Miura_AddOp : Miura_ExpressionOp<"add", [Commutative], ["applyTo", "evaluateRows"]> {
   let summary = "The sum of two expressions of one shape";
   let arguments = (ins Miura_FloatTensor:$lhs, Miura_FloatTensor:$rhs);
   let results = (outs Miura_FloatTensor:$result);
@@ -163,7 +163,7 @@ def Miura_ScaleOp : Miura_ExpressionOp<"scale", [AttrSizedOperandSegments]> {
   let hasCanonicalizer = 1;
 }
 
-def Miura_TransposeOp : Miura_ExpressionOp<"transpose"> {
+def Miura_TransposeOp : Miura_ExpressionOp<"transpose", [], ["evaluateRows"]> {
   let summary = "A weight stored [in, out]";
   let description = [{
     Swaps the last two dimensions: a free view of a weight that the file stores
@@ -176,7 +176,7 @@ def Miura_TransposeOp : Miura_ExpressionOp<"transpose"> {
   let hasFolder = 1;
 }
 
-def Miura_ConvertOp : Miura_ExpressionOp<"convert"> {
+def Miura_ConvertOp : Miura_ExpressionOp<"convert", [], ["evaluateRows"]> {
   let summary = "An expression in another floating-point type";
   let description = [{
     Rounds half to even where the result is narrower. A linear whose weight is
@@ -190,12 +190,13 @@ def Miura_ConvertOp : Miura_ExpressionOp<"convert"> {
 
 def Miura_ApproximateOp : Miura_ExpressionOp<"approximate", [
     AllTypesMatch<["expression", "result"]>,
-    DeclareOpInterfaceMethods<SymbolUserOpInterface>], ["applyTo"]> {
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>], ["applyTo", "evaluateRows"]> {
   let summary = "The certified root of a lossy expression";
   let description = [{
     Its expression, with the weight that it stands for and what is known of its
     error. Every lossy tree has exactly one, at its root; passes rewrite below
-    it and certify anew against the original.
+    it and certify anew against the original. `transposed` says that the original
+    is stored `in × out`.
 
     ```mlir
     %w = miura.approximate %e of @original_q7
@@ -203,10 +204,10 @@ def Miura_ApproximateOp : Miura_ExpressionOp<"approximate", [
     ```
   }];
   let arguments = (ins Miura_FloatTensor:$expression, FlatSymbolRefAttr:$original,
-                       OptionalAttr<Miura_CertificateAttr>:$certificate);
+                       UnitAttr:$transposed, OptionalAttr<Miura_CertificateAttr>:$certificate);
   let results = (outs Miura_FloatTensor:$result);
   let assemblyFormat = [{
-    $expression `of` $original (`certificate` $certificate^)? attr-dict `:` type($result)
+    $expression `of` $original (`transposed` $transposed^)? (`certificate` $certificate^)? attr-dict `:` type($result)
   }];
 }
 

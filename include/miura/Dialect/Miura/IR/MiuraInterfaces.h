@@ -19,6 +19,13 @@ namespace miura::codegen {
 class PanelLeaf;
 } // namespace miura::codegen
 
+namespace miura {
+/// Evaluates the whole expression `value` and cuts the slice [first, first +
+/// count) of its first dimension out of it.
+mlir::FailureOr<HostTensor> evaluateAndSlice(mlir::Value value, int64_t first,
+                                             int64_t count);
+} // namespace miura
+
 #include "miura/Dialect/Miura/IR/MiuraOpInterfaces.h.inc"
 
 #endif // MIURA_DIALECT_MIURA_IR_MIURAINTERFACES_H

@@ -26,6 +26,14 @@ def Miura_WeightExpression : OpInterface<"WeightExpression"> {
     }], "::llvm::FailureOr<::miura::HostTensor>", "evaluate",
       (ins "::llvm::ArrayRef<::miura::HostTensor>":$operands)>,
     InterfaceMethod<[{
+      The slice [first, first + count) of the value's first dimension, from the
+      module's weights. What walks a model of any size (quantizers, certificates)
+      asks for rows, so that no whole weight is on the heap; an op that has no
+      way to do so evaluates everything and cuts.
+    }], "::llvm::FailureOr<::miura::HostTensor>", "evaluateRows",
+      (ins "int64_t":$first, "int64_t":$count),
+      [{}], [{ return ::miura::evaluateAndSlice($_op->getResult(0), first, count); }]>,
+    InterfaceMethod<[{
       x·Wᵀ in model ops over the op's children: a sum becomes a sum of linears,
       L·R two linears, scales and rotations move to x or to the result. A leaf
       declines by returning null, and is then a linear of its own. `linear`

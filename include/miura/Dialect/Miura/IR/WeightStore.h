@@ -18,6 +18,8 @@
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Support/LLVM.h"
+#include "llvm/ADT/DenseSet.h"
+#include <mutex>
 
 namespace miura {
 
@@ -32,7 +34,9 @@ public:
 
   /// The bytes of `attr`, mapped: valid as long as the store. Checks the
   /// range against the file, and the digest where `attr` has one (once per
-  /// attribute). Emits an error at `loc` that names file, range and remedy.
+  /// attribute). Where `loc` is a place in a file, that file's folder is
+  /// searched too: the folder of the parsed module, in every tool. Emits an
+  /// error at `loc` that names file, range and remedy.
   mlir::FailureOr<llvm::ArrayRef<uint8_t>> getBytes(BytesAttr attr,
                                                     mlir::Location loc);
 
@@ -45,7 +49,11 @@ public:
   mlir::FailureOr<std::string> getDigest(BytesAttr attr, mlir::Location loc);
 
 private:
+  void searchFolderOf(mlir::Location loc);
+
   FileStore files;
+  std::mutex mutex; // guards `checked`
+  llvm::DenseSet<mlir::Attribute> checked;
 };
 
 /// The number of bytes of a stored tensor of `type`: elements narrower than a
