@@ -1,0 +1,28 @@
+// RUN: miura-opt %s -split-input-file -verify-diagnostics
+
+func.func @linear_sizes(%x: tensor<2x3xf32>, %w: tensor<5x4xf32>) {
+  // expected-error @below {{'miura.linear' op expects dimension 1 of input to be 4, but got 'tensor<2x3xf32>'}}
+  %y = miura.linear %x, %w id("a") compute(f32, f32) : (tensor<2x3xf32>, tensor<5x4xf32>) -> tensor<2x5xf32>
+  return
+}
+
+// -----
+
+func.func @heads(%q: tensor<1x5x2x8xf32>, %k: tensor<1x2x2x8xf32>) {
+  // expected-error @below {{expects query heads to be a multiple of key/value heads}}
+  %y = miura.attention %q, %k, %k scale 1.0 : tensor<1x5x2x8xf32>, tensor<1x2x2x8xf32>, tensor<1x2x2x8xf32> -> tensor<1x5x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @scales(%c: tensor<4x32xi4>, %s: tensor<4x3xf16>) {
+  // expected-error @below {{expects 2 scales in dimension 1 for a size of 32 and a block of 16, but got 3}}
+  %w = miura.dequantize %c, %s block [1, 16] : tensor<4x32xi4>, tensor<4x3xf16> -> tensor<4x32xf32>
+  return
+}
+
+// -----
+
+// expected-error @below {{expects 64 bytes for 'tensor<4x4xf32>', but got 60}}
+miura.weight_data private @q = bytes<"a.bin", offset = 0, length = 60> : tensor<4x4xf32>
