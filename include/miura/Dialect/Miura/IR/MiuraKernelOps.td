@@ -47,7 +47,7 @@ def Miura_KernelYieldOp : Miura_Op<"kernel_yield", [Pure, Terminator, ReturnLike
   let summary = "What a kernel stores";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
-  let builders = [OpBuilder<(ins), [{}]>];
+  let builders = [OpBuilder<(ins), [{ (void)$_state; }]>];
 }
 
 #endif // MIURA_KERNEL_OPS_TD

@@ -45,7 +45,7 @@ def Miura_OnnxYieldOp : Miura_Op<"onnx_yield", [Terminator, Pure, ReturnLike]> {
   let summary = "The outputs of an ONNX subgraph or function body";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
-  let builders = [OpBuilder<(ins), [{}]>];
+  let builders = [OpBuilder<(ins), [{ (void)$_state; }]>];
 }
 
 def Miura_AbsentOp : Miura_Op<"absent", [Pure]> {
