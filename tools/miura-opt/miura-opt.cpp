@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
@@ -17,6 +18,7 @@ int main(int argc, char **argv) {
   mlir::registerAllExtensions(registry);
   mlir::registerAllPasses();
   registry.insert<miura::MiuraDialect>();
+  miura::registerMiuraTransformsPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Miura's pass driver\n", registry));
 }

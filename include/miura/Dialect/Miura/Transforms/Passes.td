@@ -1,0 +1,44 @@
+//===- Passes.td - Exact rewrites within the dialect --------*- tablegen -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_DIALECT_MIURA_TRANSFORMS_PASSES_TD
+#define MIURA_DIALECT_MIURA_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FormSessionPass : Pass<"miura-form-session", "mlir::ModuleOp"> {
+  let summary = "Turn a model into steps over a cache of fixed capacity";
+  let description = [{
+    A model as imported is functional: past keys and values come in, longer ones
+    go out. A session updates a cache in place. The function whose arguments
+    have roles (`miura.role`, set by `miura-raise`) is replaced by two:
+    `@step_all`, which gives the logits of every new position, and `@step`,
+    which gives those of the last one of every row and computes the head for it
+    alone. Their arguments are tokens, positions, padding (1 where a slot of the
+    cache may be seen), lengths (tokens in the cache, per row), counts (new
+    tokens, per row), then key and value cache of every layer.
+
+    ```mlir
+    %k = tensor.concat dim(2) %past_k, %new_k : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+    %y = miura.attention %q, %k, %v padding %mask : tensor<?x?xi64> scale 0.5 causal : …
+    ==>
+    %k = miura.cache_append %new_k at %lengths into %cache_k : …
+    %y = miura.cached_attention %q, %k, %v at %lengths padding %padding : tensor<?x?xi8> scale 0.5 causal : …
+    ```
+
+    A causal decoder without a cache gets one.
+
+    Contract: model level. Every attention is causal and has its mask in closed
+    form; keys are the past and the new ones, in this order; the length of the
+    past serves nothing else. What does not hold is an error at the op.
+
+    Numerics: exact; sums over keys may be taken in another order.
+  }];
+  let dependentDialects = ["::miura::MiuraDialect", "::mlir::arith::ArithDialect"];
+}
+
+#endif // MIURA_DIALECT_MIURA_TRANSFORMS_PASSES_TD

@@ -1,0 +1,30 @@
+// RUN: miura-opt %s --miura-form-session --split-input-file --verify-diagnostics
+
+// expected-error @below {{expects one function with an argument that has the role of tokens, but got 0}}
+module {}
+
+// -----
+
+// expected-error @below {{has no result with the role of logits}}
+func.func @no_logits(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}) -> tensor<?x?xi64> {
+  return %ids : tensor<?x?xi64>
+}
+
+// -----
+
+func.func @not_causal(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %h: tensor<?x2x?x4xf32>)
+    -> (tensor<?x2x?x4xf32> {miura.role = #miura.role<logits>}) {
+  // expected-error @below {{is not causal; only a causal decoder can be run step by step}}
+  %a = miura.attention %h, %h, %h scale 0.5 : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
+  return %a : tensor<?x2x?x4xf32>
+}
+
+// -----
+
+func.func @open_mask(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %h: tensor<?x2x?x4xf32>, %m: tensor<?x1x?x?xi1>)
+    -> (tensor<?x2x?x4xf32> {miura.role = #miura.role<logits>}) {
+  // expected-error @below {{has a mask that is not in closed form}}
+  %a = miura.attention %h, %h, %h mask %m : tensor<?x1x?x?xi1> scale 0.5 causal
+      : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
+  return %a : tensor<?x2x?x4xf32>
+}
