@@ -35,6 +35,11 @@ find_package(Threads REQUIRED)
 
 include_directories(SYSTEM ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
 include_directories(${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/include)
+# LLVM's object libraries take neither definitions nor system folders from what
+# they link to, so ONNX's are given to all.
+get_target_property(_onnx_includes ONNX::onnx INTERFACE_INCLUDE_DIRECTORIES)
+include_directories(SYSTEM ${_onnx_includes})
+add_definitions(-DONNX_NAMESPACE=onnx -DONNX_ML=1)
 separate_arguments(_llvm_definitions NATIVE_COMMAND ${LLVM_DEFINITIONS})
 add_definitions(${_llvm_definitions})
 
