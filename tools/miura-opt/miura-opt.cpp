@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "miura/Conversion/MiuraToLinalg/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "mlir/InitAllDialects.h"
@@ -18,6 +19,7 @@ int main(int argc, char **argv) {
   mlir::registerAllExtensions(registry);
   mlir::registerAllPasses();
   registry.insert<miura::MiuraDialect>();
+  miura::registerMiuraToLinalgPasses();
   miura::registerMiuraTransformsPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Miura's pass driver\n", registry));

@@ -1,0 +1,398 @@
+//===- ModelOps.cpp - Products, norms and activations as loops ------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The definitions of linear, embedding, the norms, the head permutations, rope
+/// and the activations, written as loops. Sums and transcendental functions are
+/// computed in f32 whatever the tensors hold, as the ops' descriptions say.
+///
+//===----------------------------------------------------------------------===//
+
+#include "miura/Conversion/LinalgBuilder/LinalgBuilder.h"
+#include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace miura;
+
+namespace {
+
+/// The common part of the patterns: a subclass computes the result from plain
+/// operands.
+template <typename OpTy> struct Lowering : OpConversionPattern<OpTy> {
+  using OpConversionPattern<OpTy>::OpConversionPattern;
+  using Adaptor = typename OpTy::Adaptor;
+
+  virtual Value lower(OpTy op, Adaptor operands, LinalgBuilder &b) const = 0;
+
+  LogicalResult
+  matchAndRewrite(OpTy op, Adaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    LinalgBuilder b(op.getLoc(), rewriter);
+    Value result = lower(op, adaptor, b);
+    Type type = this->getTypeConverter()->convertType(op.getResult().getType());
+    rewriter.replaceOp(op, b.as(result, type));
+    return success();
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// linear, embedding
+//===----------------------------------------------------------------------===//
+
+/// The values that int8 activations stand for: code · scale, one scale per row
+/// or per `block` columns of a row, codes rounded half to even.
+static Value roundActivations(LinalgBuilder &b, Value x, int64_t block) {
+  Type f32 = b.getF32Type();
+  int64_t rank = b.rank(x);
+  SmallVector<Value> sizes = b.dims(x);
+  Value columns = sizes.back();
+  // Rows of scales: the leading dimensions and the number of blocks.
+  SmallVector<Value> scaleSizes(sizes);
+  scaleSizes.back() =
+      block == 0 ? b.index(1)
+                 : b.createOrFold<arith::CeilDivUIOp>(columns, b.index(block));
+  Value blockSize = block == 0 ? columns : b.index(block);
+  // The largest magnitude of each block: loops (leading…, block, column of the
+  // block); what is beyond the last column counts as zero.
+  SmallVector<Value> within(scaleSizes);
+  within.push_back(blockSize);
+  Value magnitudes =
+      b.generate(f32, within, [&](LinalgBuilder &b, ValueRange i) -> Value {
+        Value column = b.addIndex(b.mulIndex(i[rank - 1], blockSize), i[rank]);
+        Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult,
+                                             column, columns);
+        Value clamped = arith::SelectOp::create(b, inside, column, b.index(0));
+        SmallVector<Value> at(i.take_front(rank - 1));
+        at.push_back(clamped);
+        Value value = b.convert(b.extract(x, at), f32);
+        Value magnitude = math::AbsFOp::create(b, value);
+        return arith::SelectOp::create(b, inside, magnitude,
+                                       b.constant(f32, 0));
+      });
+  Value largest = b.reduceLast(
+      b.constant(f32, 0), magnitudes,
+      [](LinalgBuilder &b, ValueRange v) { return b.max(v[0], v[1]); });
+  return b.generate(f32, sizes, [&](LinalgBuilder &b, ValueRange i) -> Value {
+    SmallVector<Value> at(i.begin(), i.end());
+    Value value = b.convert(b.extract(x, at), f32);
+    at.back() = block == 0
+                    ? b.index(0)
+                    : b.createOrFold<arith::DivUIOp>(at.back(), b.index(block));
+    Value zero = b.constant(f32, 0);
+    Value scale = b.div(b.extract(largest, at), b.constant(f32, 127));
+    Value isZero =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale, zero);
+    Value code = math::RoundEvenOp::create(b, b.div(value, scale));
+    code = b.min(b.max(code, b.constant(f32, -127)), b.constant(f32, 127));
+    return arith::SelectOp::create(b, isZero, zero, b.mul(code, scale));
+  });
+}
+
+struct LowerLinear : Lowering<LinearOp> {
+  using Lowering::Lowering;
+  Value lower(LinearOp op, Adaptor operands, LinalgBuilder &b) const override {
+    Value x = operands.getInput(), w = operands.getWeight();
+    Type activation = op.getCompute().getActivation();
+    Type accumulator = op.getCompute().getAccumulator();
+    if (activation.isInteger(8))
+      x = roundActivations(b, x, op.getCompute().getBlock());
+    int64_t leading = b.rank(x) - 1;
+    // Loops: leading…, out, in.
+    SmallVector<Value> sizes = b.dims(x);
+    Value in = sizes.pop_back_val();
+    sizes.push_back(b.dim(w, 0));
+    SmallVector<AffineExpr> xExprs, wExprs;
+    for (int64_t i = 0; i < leading; ++i)
+      xExprs.push_back(b.getAffineDimExpr(i));
+    xExprs.push_back(b.getAffineDimExpr(leading + 1));
+    wExprs = {b.getAffineDimExpr(leading), b.getAffineDimExpr(leading + 1)};
+    MLIRContext *context = b.getContext();
+    Value sum =
+        b.reduce(b.constant(accumulator, 0), sizes, {in}, {x, w},
+                 {AffineMap::get(leading + 2, 0, xExprs, context),
+                  AffineMap::get(leading + 2, 0, wExprs, context)},
+                 [&](LinalgBuilder &b, ValueRange v) {
+                   Value a = v[0];
+                   if (isa<FloatType>(activation))
+                     a = b.convert(a, activation);
+                   return b.multiplyAdd(b.convert(a, accumulator),
+                                        b.convert(v[1], accumulator), v[2]);
+                 });
+    Type element = op.getResult().getType().getElementType();
+    Value bias = operands.getBias();
+    if (!bias && element == accumulator)
+      return sum;
+    SmallVector<Value> columns;
+    if (bias)
+      columns.push_back(bias);
+    return b.withRows(element, sum, {}, columns,
+                      [&](LinalgBuilder &b, ValueRange v) {
+                        Value y = v[0];
+                        if (v.size() > 1)
+                          y = b.add(y, b.convert(v[1], accumulator));
+                        return b.convert(y, element);
+                      });
+  }
+};
+
+struct LowerEmbedding : Lowering<EmbeddingOp> {
+  using Lowering::Lowering;
+  Value lower(EmbeddingOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    Value indices = operands.getIndices(), w = operands.getWeight();
+    SmallVector<Value> sizes = b.dims(indices);
+    sizes.push_back(b.dim(w, 1));
+    Value entries = b.dim(w, 0);
+    Type element = op.getResult().getType().getElementType();
+    return b.generate(element, sizes, [&](LinalgBuilder &b, ValueRange i) {
+      Value zero = b.index(0);
+      Value row = b.toIndex(b.extract(indices, i.drop_back()));
+      row = b.selectIndex(arith::CmpIPredicate::slt, row, zero,
+                          b.addIndex(row, entries), row);
+      row = b.max(row, zero);
+      row = b.min(row, b.subIndex(entries, b.index(1)));
+      return b.convert(b.extract(w, {row, i.back()}), element);
+    });
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Norms
+//===----------------------------------------------------------------------===//
+
+/// Σ f(x) / n over the last dimension, in f32.
+static Value meanOf(LinalgBuilder &b, Value x, LinalgBuilder::Body f) {
+  Type f32 = b.getF32Type();
+  Value sum =
+      b.reduceLast(b.constant(f32, 0), x, [&](LinalgBuilder &b, ValueRange v) {
+        return b.add(v[1], f(b, v.take_front()));
+      });
+  Value count = b.convert(b.dim(x, -1), f32);
+  return b.elementwise(f32, {sum}, [&](LinalgBuilder &b, ValueRange v) {
+    return b.div(v[0], count);
+  });
+}
+
+struct LowerRmsNorm : Lowering<RmsNormOp> {
+  using Lowering::Lowering;
+  Value lower(RmsNormOp op, Adaptor operands, LinalgBuilder &b) const override {
+    Value x = operands.getInput();
+    Type f32 = b.getF32Type();
+    Value mean = meanOf(b, x, [&](LinalgBuilder &b, ValueRange v) {
+      Value value = b.convert(v[0], f32);
+      return b.mul(value, value);
+    });
+    return b.withRows(
+        b.element(x), x, {mean}, {operands.getScale()},
+        [&](LinalgBuilder &b, ValueRange v) {
+          Value epsilon = b.constant(f32, op.getEpsilon().convertToDouble());
+          Value root = math::SqrtOp::create(b, b.add(v[1], epsilon));
+          Value y = b.div(b.convert(v[0], f32), root);
+          return b.convert(b.mul(y, b.convert(v[2], f32)), b.element(x));
+        });
+  }
+};
+
+struct LowerLayerNorm : Lowering<LayerNormOp> {
+  using Lowering::Lowering;
+  Value lower(LayerNormOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    Value x = operands.getInput();
+    Type f32 = b.getF32Type();
+    Value mean = meanOf(b, x, [&](LinalgBuilder &b, ValueRange v) {
+      return b.convert(v[0], f32);
+    });
+    Value centred =
+        b.withRows(f32, x, {mean}, {}, [&](LinalgBuilder &b, ValueRange v) {
+          return b.sub(b.convert(v[0], f32), v[1]);
+        });
+    Value variance = meanOf(b, centred, [](LinalgBuilder &b, ValueRange v) {
+      return b.mul(v[0], v[0]);
+    });
+    SmallVector<Value> columns{operands.getScale()};
+    if (Value bias = operands.getBias())
+      columns.push_back(bias);
+    return b.withRows(
+        b.element(x), centred, {variance}, columns,
+        [&](LinalgBuilder &b, ValueRange v) {
+          Value epsilon = b.constant(f32, op.getEpsilon().convertToDouble());
+          Value root = math::SqrtOp::create(b, b.add(v[1], epsilon));
+          Value y = b.mul(b.div(v[0], root), b.convert(v[2], f32));
+          if (v.size() > 3)
+            y = b.add(y, b.convert(v[3], f32));
+          return b.convert(y, b.element(x));
+        });
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Heads, rope
+//===----------------------------------------------------------------------===//
+
+struct LowerSplitHeads : Lowering<SplitHeadsOp> {
+  using Lowering::Lowering;
+  Value lower(SplitHeadsOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    Value x = operands.getInput();
+    auto split = cast<RankedTensorType>(op.getResult().getType());
+    int64_t heads = split.getDimSize(1), size = split.getDimSize(3);
+    RankedTensorType flat = b.type(x);
+    x = b.as(x, RankedTensorType::get(
+                    {flat.getDimSize(0), flat.getDimSize(1), heads * size},
+                    flat.getElementType()));
+    auto expandedType = RankedTensorType::get(
+        {flat.getDimSize(0), flat.getDimSize(1), heads, size},
+        flat.getElementType());
+    Value expanded = tensor::ExpandShapeOp::create(
+        b, expandedType, x,
+        SmallVector<ReassociationIndices>{{0}, {1}, {2, 3}});
+    return b.transpose(expanded, {0, 2, 1, 3});
+  }
+};
+
+struct LowerMergeHeads : Lowering<MergeHeadsOp> {
+  using Lowering::Lowering;
+  Value lower(MergeHeadsOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    Value x = b.transpose(operands.getInput(), {0, 2, 1, 3});
+    return tensor::CollapseShapeOp::create(
+        b, x, SmallVector<ReassociationIndices>{{0}, {1}, {2, 3}});
+  }
+};
+
+struct LowerRope : Lowering<RopeOp> {
+  using Lowering::Lowering;
+  Value lower(RopeOp op, Adaptor operands, LinalgBuilder &b) const override {
+    Value x = operands.getInput(), cos = operands.getCos(),
+          sin = operands.getSin();
+    Type f32 = b.getF32Type(), element = b.element(x);
+    int64_t rotated = b.type(cos).getDimSize(2);
+    Value cosBatch = b.dim(cos, 0);
+    Value one = b.index(1), half = b.index(rotated / 2);
+    return b.generate(
+        element, b.dims(x), [&](LinalgBuilder &b, ValueRange i) -> Value {
+          Value d = i[3], zero = b.index(0);
+          Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, d,
+                                               b.index(rotated));
+          // The entry's partner, and whether it enters with a minus sign.
+          Value partner, first;
+          if (op.getInterleaved()) {
+            partner = b.createOrFold<arith::XOrIOp>(d, one);
+            first = b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::ult, d,
+                                                  partner);
+          } else {
+            first = b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::ult, d,
+                                                  half);
+            partner = b.createOrFold<arith::SelectOp>(
+                first, b.addIndex(d, half), b.subIndex(d, half));
+          }
+          // Entries that pass read any valid place and drop what they read.
+          partner = arith::SelectOp::create(b, inside, partner, d);
+          Value column = arith::SelectOp::create(b, inside, d, zero);
+          Value row = b.selectIndex(arith::CmpIPredicate::eq, cosBatch, one,
+                                    zero, i[0]);
+          auto read = [&](Value from, ValueRange at) {
+            return b.convert(b.extract(from, at), f32);
+          };
+          Value value = b.extract(x, i);
+          Value other = read(x, {i[0], i[1], i[2], partner});
+          Value minus = arith::NegFOp::create(b, other);
+          other = arith::SelectOp::create(b, first, minus, other);
+          Value c = read(cos, {row, i[2], column});
+          Value s = read(sin, {row, i[2], column});
+          Value y = b.add(b.mul(b.convert(value, f32), c), b.mul(other, s));
+          return arith::SelectOp::create(b, inside, b.convert(y, element),
+                                         value);
+        });
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Activations
+//===----------------------------------------------------------------------===//
+
+struct LowerSilu : Lowering<SiluOp> {
+  using Lowering::Lowering;
+  Value lower(SiluOp op, Adaptor operands, LinalgBuilder &b) const override {
+    Value x = operands.getInput();
+    Type f32 = b.getF32Type(), element = b.element(x);
+    return b.elementwise(element, {x}, [&](LinalgBuilder &b, ValueRange v) {
+      Value value = b.convert(v[0], f32);
+      Value minus = arith::NegFOp::create(b, value);
+      Value exponential = math::ExpOp::create(b, minus);
+      Value y = b.div(value, b.add(b.constant(f32, 1), exponential));
+      return b.convert(y, element);
+    });
+  }
+};
+
+struct LowerGelu : Lowering<GeluOp> {
+  using Lowering::Lowering;
+  Value lower(GeluOp op, Adaptor operands, LinalgBuilder &b) const override {
+    Value x = operands.getInput();
+    Type f32 = b.getF32Type(), element = b.element(x);
+    return b.elementwise(element, {x}, [&](LinalgBuilder &b, ValueRange v) {
+      Value value = b.convert(v[0], f32), phi;
+      if (op.getTanh()) {
+        Value cube = b.mul(value, b.mul(value, value));
+        Value inner = b.add(value, b.mul(b.constant(f32, 0.044715), cube));
+        // sqrt(2/π)
+        inner = b.mul(b.constant(f32, 0.79788456080286536), inner);
+        phi = math::TanhOp::create(b, inner);
+      } else {
+        // 1/sqrt(2)
+        phi = math::ErfOp::create(
+            b, b.mul(value, b.constant(f32, 0.70710678118654752)));
+      }
+      Value y = b.mul(b.mul(b.constant(f32, 0.5), value),
+                      b.add(b.constant(f32, 1), phi));
+      return b.convert(y, element);
+    });
+  }
+};
+
+struct LowerSoftmax : Lowering<SoftmaxOp> {
+  using Lowering::Lowering;
+  Value lower(SoftmaxOp op, Adaptor operands, LinalgBuilder &b) const override {
+    Value x = operands.getInput();
+    Type f32 = b.getF32Type(), element = b.element(x);
+    Value largest = b.reduceLast(b.constant(f32, -INFINITY), x,
+                                 [&](LinalgBuilder &b, ValueRange v) {
+                                   return b.max(v[1], b.convert(v[0], f32));
+                                 });
+    Value numerator =
+        b.withRows(f32, x, {largest}, {}, [&](LinalgBuilder &b, ValueRange v) {
+          return math::ExpOp::create(b, b.sub(b.convert(v[0], f32), v[1]));
+        });
+    Value sum = b.reduceLast(
+        b.constant(f32, 0), numerator,
+        [](LinalgBuilder &b, ValueRange v) { return b.add(v[1], v[0]); });
+    return b.withRows(element, numerator, {sum}, {},
+                      [&](LinalgBuilder &b, ValueRange v) {
+                        return b.convert(b.div(v[0], v[1]), element);
+                      });
+  }
+};
+
+} // namespace
+
+namespace miura::detail {
+void populateAttentionPatterns(const TypeConverter &converter,
+                               RewritePatternSet &patterns);
+} // namespace miura::detail
+
+void miura::populateMiuraModelToLinalgPatterns(const TypeConverter &converter,
+                                               RewritePatternSet &patterns) {
+  patterns.add<LowerLinear, LowerEmbedding, LowerRmsNorm, LowerLayerNorm,
+               LowerSplitHeads, LowerMergeHeads, LowerRope, LowerSilu,
+               LowerGelu, LowerSoftmax>(converter, patterns.getContext());
+  detail::populateAttentionPatterns(converter, patterns);
+}
