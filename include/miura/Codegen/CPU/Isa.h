@@ -1,0 +1,108 @@
+//===- Isa.h - What kernels need to know of a CPU ---------------*- C++ -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The table of instruction sets: one row per level, with the vector length,
+/// tiles, prefetch distances and the primitives that schedules emit. Schedules
+/// and panels read numbers from a row and call its primitives; a new row
+/// changes neither.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_CODEGEN_CPU_ISA_H
+#define MIURA_CODEGEN_CPU_ISA_H
+
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Value.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+namespace miura::codegen {
+
+/// How far ahead of a load, in bytes, a kernel prefetches its weights; 0 leaves
+/// it to the hardware. By the bits of a code as it is packed, and by the type
+/// in which activations enter.
+struct PrefetchDistance {
+  unsigned bits;
+  unsigned asInt;
+  unsigned asFloat;
+};
+
+/// One instruction set level.
+struct IsaRow {
+  /// The row's name, as `isa=` takes it.
+  llvm::StringLiteral name;
+  /// The oldest cpu of the level: what code is compiled for where no cpu is
+  /// asked for.
+  llvm::StringLiteral cpu;
+  /// LLVM's names of the features that the row's instructions need.
+  llvm::ArrayRef<llvm::StringLiteral> features;
+
+  /// Bytes of a vector register, and how many of them there are.
+  unsigned vectorBytes;
+  unsigned registers;
+  /// f32 GEMM: rows of x and vectors of outputs per tile.
+  unsigned floatTileRows, floatTileGroups;
+  /// Integer GEMM: rows of x and vectors of outputs per tile.
+  unsigned dotTileRows, dotTileGroups;
+  /// Columns of a panel that an f32 GEMM decodes into the L1 cache at a time.
+  unsigned chunkColumns;
+  /// Entries of a table that one permutation of 32-bit lanes looks up.
+  unsigned tableEntries;
+  /// The largest unsigned operand for which `dot4` takes its short form.
+  unsigned dotLimit;
+  llvm::ArrayRef<PrefetchDistance> prefetch;
+
+  /// acc + the sum of four products of unsigned and signed bytes, in every
+  /// 32-bit lane, exactly. No unsigned byte exceeds `bound`.
+  mlir::Value (*dot4)(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
+                      mlir::Value unsignedBytes, mlir::Value signedBytes,
+                      unsigned bound);
+  /// table[lane mod tableEntries] of f32 lanes.
+  mlir::Value (*lookup)(mlir::ImplicitLocOpBuilder &b, mlir::Value table,
+                        mlir::Value lanes);
+  /// A vector of f16 as f32.
+  mlir::Value (*widenHalf)(mlir::ImplicitLocOpBuilder &b, mlir::Value half);
+  /// a · b + c with one rounding.
+  mlir::Value (*fma)(mlir::ImplicitLocOpBuilder &b, mlir::Value x,
+                     mlir::Value y, mlir::Value z);
+
+  /// 32-bit lanes of a vector.
+  unsigned lanes() const { return vectorBytes / 4; }
+  /// Rows of a panel: four vectors of lanes.
+  unsigned panelRows() const { return 4 * lanes(); }
+  const PrefetchDistance &getPrefetch(unsigned bits) const;
+};
+
+/// All rows, from the least to the most capable.
+llvm::ArrayRef<IsaRow> getIsaRows();
+
+/// The row of this name, or null.
+const IsaRow *findIsaRow(llvm::StringRef name);
+
+/// What to compile for: a row, and LLVM's cpu and features for the target
+/// machine.
+struct Target {
+  const IsaRow *row = nullptr;
+  std::string cpu;
+  std::string features;
+};
+
+/// The most capable row whose features `cpu` with `features` (LLVM's form,
+/// "+avx2,-avx512f") has. "host" or "" is this machine; the name of a row is
+/// the oldest cpu of its level. An unknown cpu, or one below every row, is an
+/// error that lists what is known.
+llvm::Expected<Target> chooseTarget(llvm::StringRef cpu,
+                                    llvm::StringRef features = "");
+
+/// Whether this machine executes the code of `row`.
+bool hostHas(const IsaRow &row);
+
+} // namespace miura::codegen
+
+#endif // MIURA_CODEGEN_CPU_ISA_H

@@ -1,0 +1,126 @@
+//===- Kernels.h - Emitting the kernels of linears --------------*- C++ -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Turns a `miura.kernel` whose root is a linear into a function of vector IR
+/// that every thread of a team runs.
+///
+/// The region of the kernel, with sizes erased, is the whole specification:
+///
+///   ^bb0(%x: tensor<?x?x?xf32>, %codes: tensor<?x?xi4>, %scales:
+///   tensor<?x?xf16>, %l: tensor<?x?xf16>, …):
+///     %q = miura.dequantize %codes, %scales block [1, 32] : …
+///     %p = miura.matmul %l, %r : …
+///     %w = miura.add %q, %p : …
+///     %y = miura.linear %x, %w[, %bias] id("") compute(i8, f32) : …
+///    [%z = arith.addf %residual, %y : …]
+///     miura.kernel_yield %z : …
+///
+/// The function, the same for both shape classes:
+///
+///   func(x : memref<?x?xf32, strided<[?, 1], offset: ?>>     M × K, leading
+///   dimensions flattened
+///        packed : memref<?xi8> per leaf LinearSpec::leaves in order [bias :
+///        memref<?xf32>]                              N [residual :
+///        memref<?x?xf32, strided<[?, 1], offset: ?>>]   M × N; may be the
+///        memory of out out : memref<?x?xf32, strided<[?, 1], offset: ?>>   M ×
+///        N scratch : memref<?xi8>                              shared by the
+///        team, 64-byte aligned; getLinearScratch team, tid, nthreads : index)
+///
+/// It calls `@miura_barrier(team)` an equal number of times on every thread;
+/// the caller puts a barrier behind the kernel. Sums are in an order that does
+/// not depend on nthreads.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_CODEGEN_CPU_KERNELS_H
+#define MIURA_CODEGEN_CPU_KERNELS_H
+
+#include "miura/Codegen/CPU/Isa.h"
+#include "miura/Codegen/CPU/PanelLeaf.h"
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Region.h"
+
+namespace miura::codegen {
+
+/// Which schedule: one row of x (decode), or two and more (tiled). A step
+/// branches between the two functions on M.
+enum class ShapeClass { Decode, Tiled };
+
+/// A leaf of a linear kernel and the operands of the kernel that it is packed
+/// from.
+struct LinearLeaf {
+  std::shared_ptr<PanelLeaf> panel;
+  /// Vectors of lanes in its panels: pass it to getLayout and pack.
+  unsigned groups;
+  /// The region arguments (= positions among the kernel's inputs) of
+  /// panel->getOperands(), in order; −1 for a value that is not an argument
+  /// (a small constant).
+  llvm::SmallVector<int> arguments;
+};
+
+/// A summand of y: leaf · x, or left · (right · x).
+struct LinearTerm {
+  unsigned leaf;
+  /// The leaf of the right factor, −1 if there is none.
+  int right = -1;
+};
+
+/// What a linear kernel computes: y = Σ terms (+ bias) (+ residual).
+struct LinearSpec {
+  llvm::SmallVector<LinearLeaf> leaves;
+  llvm::SmallVector<LinearTerm> terms;
+  /// Positions among the kernel's inputs; −1 if there is none.
+  int x = -1, bias = -1, residual = -1;
+  ComputeAttr compute;
+  /// The clone of the kernel's region whose values the leaves refer to.
+  std::shared_ptr<mlir::Region> owner;
+
+  /// Whether a leaf enters integer dots.
+  bool isInt(unsigned leaf) const;
+};
+
+/// Reads the region of `kernel`; null with no diagnostic if it is not a linear
+/// that these schedules know, and then `reason` (if given) says why.
+std::unique_ptr<LinearSpec> analyzeLinear(KernelOp kernel,
+                                          std::string *reason = nullptr);
+
+/// The type of the function that emitLinearKernel fills.
+mlir::FunctionType getLinearKernelType(mlir::MLIRContext *context,
+                                       const LinearSpec &spec);
+
+/// Bytes of scratch for M rows: fixed + M · perRow.
+struct ScratchSize {
+  int64_t fixed = 0, perRow = 0;
+  int64_t get(int64_t rows) const { return fixed + rows * perRow; }
+};
+/// For x of `columns` columns. `ranks` has the rows of every leaf that is a
+/// right factor, at the leaf's position (other positions are not read).
+ScratchSize getLinearScratch(const LinearSpec &spec, const IsaRow &row,
+                             ShapeClass shape, int64_t columns,
+                             llvm::ArrayRef<int64_t> ranks);
+
+/// Bytes of the packed form of leaf `leaf` of the spec.
+int64_t getPackedBytes(const LinearLeaf &leaf, const IsaRow &row,
+                       llvm::ArrayRef<PackOperand> sources);
+/// Packs all of a leaf into `out` of getPackedBytes bytes.
+mlir::LogicalResult packLeaf(const LinearLeaf &leaf, const IsaRow &row,
+                             llvm::ArrayRef<PackOperand> sources,
+                             llvm::MutableArrayRef<uint8_t> out,
+                             mlir::Location loc);
+
+/// Fills the empty `func`, of type getLinearKernelType, whose module must have
+/// (or gets) the declaration of @miura_barrier. Fails, with a diagnostic, where
+/// the kernel has no schedule.
+mlir::LogicalResult emitLinearKernel(mlir::OpBuilder &builder,
+                                     mlir::func::FuncOp func, KernelOp kernel,
+                                     const IsaRow &row, ShapeClass shape);
+
+} // namespace miura::codegen
+
+#endif // MIURA_CODEGEN_CPU_KERNELS_H

@@ -1,0 +1,459 @@
+//===- CodeLeaf.cpp - Panels of integer codes with scales -----------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Codes are packed unsigned (signed ones plus half their range), a dword of a
+/// vector holding four columns of one row, which is the order of a four-way dot
+/// product. The fields of a byte belong to different groups of rows, so one
+/// `and` makes 64 operands of a dot product and the power of two that comes
+/// with a field is taken out of the sum at the end. 3-bit codes use 192 bytes
+/// for two steps; 5 to 7 bits are packed as 8.
+///
+/// Decoding to f32 shifts a column's code down in every lane and looks it up in
+/// a table where the row's has enough entries, so neither mask nor conversion
+/// is needed; else it converts.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Leaves.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include <cstring>
+
+using namespace mlir;
+using namespace miura::codegen;
+
+//===----------------------------------------------------------------------===//
+// What the leaf is
+//===----------------------------------------------------------------------===//
+
+/// Columns of a block where scales are per row: what a loop's body takes.
+static constexpr int64_t rowScaledColumns = 32;
+
+/// f16 stays, other floats are packed as f32.
+static FloatType packedFloat(Type type) {
+  if (type.isF16())
+    return Float16Type::get(type.getContext());
+  if (type.isBF16() || type.isF32())
+    return Float32Type::get(type.getContext());
+  return {};
+}
+
+std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
+  auto codes = dyn_cast<RankedTensorType>(description.codes.getType());
+  auto scales = dyn_cast<RankedTensorType>(description.scales.getType());
+  if (!codes || !scales || codes.getRank() != 2 || scales.getRank() != 2 ||
+      !codes.getElementType().isSignlessInteger())
+    return nullptr;
+  auto leaf = std::make_shared<CodeLeaf>();
+  leaf->bits = codes.getElementTypeBitWidth();
+  leaf->isUnsigned = description.isUnsigned;
+  leaf->rowBlock = description.rowBlock;
+  leaf->columnBlock = description.columnBlock;
+  leaf->scaleType = packedFloat(scales.getElementType());
+  leaf->operands = {description.codes, description.scales};
+  if (!leaf->scaleType || leaf->bits < 2 || leaf->bits > 8)
+    return nullptr;
+  if (description.zeros) {
+    auto zeros = dyn_cast<RankedTensorType>(description.zeros.getType());
+    if (!zeros || zeros.getRank() != 2)
+      return nullptr;
+    // Integers of up to 8 bits are exact in f16.
+    leaf->zeroType = zeros.getElementType().isInteger()
+                         ? Float16Type::get(codes.getContext())
+                         : packedFloat(zeros.getElementType());
+    if (!leaf->zeroType)
+      return nullptr;
+    leaf->operands.push_back(description.zeros);
+  }
+  if (!leaf->choosePacking())
+    return nullptr;
+  return leaf;
+}
+
+bool CodeLeaf::choosePacking() {
+  packedBits = bits <= 4 ? bits : 8;
+  // A unit of 3-bit codes is 8 columns.
+  if (bits == 3 && columnBlock % 8 != 0)
+    packedBits = 4;
+  return columnBlock % 4 == 0;
+}
+
+std::shared_ptr<PanelLeaf> CodeLeaf::transpose() const {
+  auto leaf = std::make_shared<CodeLeaf>(*this);
+  leaf->transposed = !transposed;
+  std::swap(leaf->rowBlock, leaf->columnBlock);
+  return leaf->choosePacking() ? leaf : nullptr;
+}
+
+std::pair<int64_t, int64_t>
+CodeLeaf::getShape(ArrayRef<PackOperand> sources) const {
+  ArrayRef<int64_t> shape = sources[0].type.getShape();
+  return transposed ? std::pair(shape[1], shape[0])
+                    : std::pair(shape[0], shape[1]);
+}
+
+unsigned CodeLeaf::scaleBytes(const IsaRow &row) const {
+  return row.panelRows() * scaleType.getIntOrFloatBitWidth() / 8;
+}
+unsigned CodeLeaf::zeroBytes(const IsaRow &row) const {
+  return zeroType ? row.panelRows() * zeroType.getIntOrFloatBitWidth() / 8 : 0;
+}
+
+PanelLayout CodeLeaf::getLayout(const IsaRow &row, unsigned groups) const {
+  assert(groups == 4 && "the fields of a byte belong to four groups");
+  PanelLayout layout;
+  layout.groups = groups;
+  layout.unitColumns = packedBits == 3 ? 8 : 4;
+  layout.unitBytes = layout.unitColumns * row.panelRows() * packedBits / 8;
+  layout.blockColumns = columnBlock ? columnBlock : rowScaledColumns;
+  int64_t parameters = scaleBytes(row) + zeroBytes(row);
+  layout.blockBytes = layout.codeBytes() + (columnBlock ? parameters : 0);
+  layout.tailBytes = columnBlock ? 0 : parameters;
+  return layout;
+}
+
+unsigned CodeLeaf::getDecodeCost(const IsaRow &row, PanelAs as) const {
+  if (as == PanelAs::Int)
+    return packedBits == 8 ? 0 : packedBits == 3 ? 2 : 1;
+  return usesTable(row) ? 2 : 3;
+}
+
+//===----------------------------------------------------------------------===//
+// Decoding
+//===----------------------------------------------------------------------===//
+
+CodeLeaf::Field CodeLeaf::getField(const IsaRow &row, unsigned group) const {
+  unsigned largest = (1u << bits) - 1, shift = 0;
+  if (packedBits == 4)
+    shift = 4 * (group % 2);
+  else if (packedBits == 2)
+    shift = 2 * group;
+  else if (packedBits == 3)
+    shift = group == 1 ? 3 : group == 2 ? 5 : 0;
+  bool fits = (largest << shift) <= row.dotLimit;
+  return {((1u << packedBits) - 1) << shift, shift, fits ? 0 : shift};
+}
+
+unsigned CodeLeaf::getShift(const IsaRow &row, unsigned group) const {
+  Field field = getField(row, group);
+  return field.shift - field.move;
+}
+
+unsigned CodeLeaf::getBound(const IsaRow &row, unsigned group) const {
+  return ((1u << bits) - 1) << getShift(row, group);
+}
+
+/// Bytes shifted right within words: the caller masks what comes over.
+static Value shiftWords(KernelBuilder &b, Value bytes, unsigned by) {
+  if (by == 0)
+    return bytes;
+  auto words =
+      VectorType::get({(int64_t)b.row.vectorBytes / 2}, b.getI16Type());
+  Value count = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(words, b.getI16IntegerAttr(by)));
+  return b.bitcast(arith::ShRUIOp::create(b, b.bitcast(bytes, words), count),
+                   b.bytes());
+}
+
+static Value maskBytes(KernelBuilder &b, Value bytes, unsigned mask) {
+  return mask == 0xFF
+             ? bytes
+             : (Value)arith::AndIOp::create(b, bytes, b.splatBytes(mask));
+}
+
+Value CodeLeaf::takeField(KernelBuilder &b, Value raw, Field field) const {
+  return maskBytes(b, shiftWords(b, raw, field.move), field.mask >> field.move);
+}
+
+Value CodeLeaf::joinSplitGroup(KernelBuilder &b, Value z, Value z2,
+                               unsigned step) const {
+  Value high = maskBytes(b, z, 0xC0);
+  Value low = maskBytes(b, shiftWords(b, z2, 1 + step), 0x20);
+  return arith::OrIOp::create(b, high, low);
+}
+
+bool CodeLeaf::usesTable(const IsaRow &row) const {
+  return (1u << packedBits) <= row.tableEntries;
+}
+
+Value CodeLeaf::takeColumn(KernelBuilder &b, Value raw, unsigned bit) const {
+  Value lanes = b.bitcast(raw, b.ints());
+  auto shiftDown = [&](unsigned by) -> Value {
+    return by == 0 ? lanes
+                   : (Value)arith::ShRUIOp::create(b, lanes, b.splatInts(by));
+  };
+  if (usesTable(b.row)) {
+    // The look-up reads the lowest bits only: entries repeat, so what stands
+    // above the code does not matter.
+    SmallVector<float> entries;
+    for (unsigned i = 0; i < b.row.lanes(); ++i)
+      entries.push_back((float)(i & ((1u << packedBits) - 1)) -
+                        (float)getBias());
+    Value table = arith::ConstantOp::create(
+        b, DenseElementsAttr::get(b.floats(), llvm::ArrayRef(entries)));
+    return b.row.lookup(b, table, shiftDown(bit));
+  }
+  if (bits == packedBits && bits != 3 && !isUnsigned) {
+    // With its top bit flipped the code is two's complement: two shifts extend
+    // the sign. The flip is one instruction for all columns of the vector.
+    uint32_t flips = 0;
+    for (unsigned i = bit % packedBits; i < 32; i += packedBits)
+      flips |= 1u << (i + bits - 1);
+    Value signs = arith::XOrIOp::create(b, lanes, b.splatInts((int32_t)flips));
+    unsigned up = 32 - bits - bit;
+    if (up)
+      signs = arith::ShLIOp::create(b, signs, b.splatInts(up));
+    signs = arith::ShRSIOp::create(b, signs, b.splatInts(32 - bits));
+    return arith::SIToFPOp::create(b, b.floats(), signs);
+  }
+  Value code = shiftDown(bit);
+  if (bit + packedBits < 32)
+    code = arith::AndIOp::create(b, code, b.splatInts((1 << packedBits) - 1));
+  if (getBias())
+    code = arith::SubIOp::create(b, code, b.splatInts(getBias()));
+  return arith::SIToFPOp::create(b, b.floats(), code);
+}
+
+UnitVectors CodeLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
+                               Value memory, Value offset, unsigned firstGroup,
+                               unsigned groupCount, PanelAs as) const {
+  unsigned steps = layout.unitColumns / 4;
+  SmallVector<Value> raw;
+  auto load = [&](unsigned vector) {
+    raw.resize(std::max<size_t>(raw.size(), vector + 1));
+    if (!raw[vector])
+      raw[vector] = b.loadRegister(
+          memory, b.add(offset, (int64_t)vector * b.row.vectorBytes),
+          b.bytes());
+    return raw[vector];
+  };
+  // The vector of a group's codes, and where they stand in its bytes.
+  auto locate = [&](unsigned step, unsigned group) -> std::pair<Value, Field> {
+    Field field = getField(b.row, group);
+    switch (packedBits) {
+    case 8:
+      return {load(group), field};
+    case 4:
+      return {load(group / 2), field};
+    case 2:
+      return {load(0), field};
+    default:
+      if (group < 2)
+        return {load(step), field};
+      if (group == 2)
+        return {joinSplitGroup(b, load(step), load(2), step), field};
+      // Group 3 of step 1 is shifted to where that of step 0 stands: the
+      // factor of a group is one for all steps.
+      return {load(2), {7u << (3 * step), 3 * step, 3 * step}};
+    }
+  };
+
+  UnitVectors result;
+  for (unsigned step = 0; step < steps; ++step) {
+    if (as == PanelAs::Int) {
+      auto &vectors = result.emplace_back();
+      for (unsigned g = firstGroup; g < firstGroup + groupCount; ++g) {
+        auto [vector, field] = locate(step, g);
+        if (packedBits == 3 && g == 2 && !field.move) {
+          vectors.push_back(vector);
+          continue;
+        }
+        vectors.push_back(takeField(b, vector, field));
+      }
+      continue;
+    }
+    SmallVector<std::pair<Value, Field>> places;
+    for (unsigned g = firstGroup; g < firstGroup + groupCount; ++g)
+      places.push_back(locate(step, g));
+    for (unsigned column = 0; column < 4; ++column) {
+      auto &vectors = result.emplace_back();
+      for (auto &[vector, field] : places)
+        vectors.push_back(takeColumn(b, vector, 8 * column + field.shift));
+    }
+  }
+  return result;
+}
+
+static Value emitParameter(KernelBuilder &b, Value memory, Value offset,
+                           unsigned group, FloatType type) {
+  Value at = b.add(offset, (int64_t)group * b.row.lanes() *
+                               type.getIntOrFloatBitWidth() / 8);
+  return type.isF16() ? b.loadHalves(memory, at)
+                      : b.loadRegister(memory, at, b.floats());
+}
+
+Value CodeLeaf::emitScale(KernelBuilder &b, Value memory, Value offset,
+                          unsigned group) const {
+  return emitParameter(b, memory, offset, group, scaleType);
+}
+
+Value CodeLeaf::emitZero(KernelBuilder &b, Value memory, Value offset,
+                         unsigned group) const {
+  return zeroType ? emitParameter(b, memory, b.add(offset, scaleBytes(b.row)),
+                                  group, zeroType)
+                  : Value();
+}
+
+//===----------------------------------------------------------------------===//
+// Packing
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Codes of a stored bit stream whose rows start at bytes.
+struct CodeStream {
+  const uint8_t *bytes;
+  int64_t rowBytes;
+  unsigned bits;
+
+  CodeStream(const PackOperand &operand)
+      : bytes(operand.bytes.data()),
+        bits(operand.type.getElementTypeBitWidth()) {
+    rowBytes = llvm::divideCeil(operand.type.getDimSize(1) * bits, 8);
+  }
+  unsigned at(int64_t row, int64_t column) const {
+    const uint8_t *p = bytes + row * rowBytes;
+    int64_t bit = column * bits;
+    unsigned window = p[bit / 8];
+    if (bit % 8 + bits > 8)
+      window |= (unsigned)p[bit / 8 + 1] << 8;
+    return (window >> (bit % 8)) & ((1u << bits) - 1);
+  }
+};
+} // namespace
+
+LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
+                             unsigned groups, int64_t begin, int64_t end,
+                             MutableArrayRef<uint8_t> out, Location loc) const {
+  std::pair<int64_t, int64_t> shape = getShape(sources);
+  int64_t rows = shape.first, columns = shape.second;
+  PanelLayout layout = getLayout(row, groups);
+  int64_t panelRows = row.panelRows(), lanes = row.lanes();
+  int64_t panelBytes = layout.panelBytes(columns);
+  int64_t vectorBytes = row.vectorBytes;
+  for (auto [i, source] : llvm::enumerate(sources)) {
+    int64_t bits = source.type.getElementTypeBitWidth();
+    int64_t expected = source.type.getDimSize(0) *
+                       llvm::divideCeil(source.type.getDimSize(1) * bits, 8);
+    if ((int64_t)source.bytes.size() < expected)
+      return emitError(loc)
+             << "expects " << expected << " bytes for " << source.type
+             << ", but got " << source.bytes.size();
+  }
+  // An integer kernel sums a row that has one scale in 32 bits.
+  if (!isScaledByBlock() && columns > 65536)
+    return emitError(loc) << "a weight of " << columns
+                          << " columns has no kernel with a scale per row: "
+                             "quantize it with a block size";
+  std::memset(out.data(), 0, out.size());
+
+  CodeStream codes(sources[0]);
+  unsigned flip = isUnsigned ? 0 : 1u << (bits - 1);
+  int64_t padded =
+      llvm::divideCeil(columns, layout.blockColumns) * layout.blockColumns;
+  // The panel's codes, unsigned, a byte each.
+  std::vector<uint8_t> bytes(panelRows * padded);
+
+  PackOperand scales = sources[1];
+  Type scaleElement = scales.type.getElementType();
+  auto scaleAt = [&](const PackOperand &operand, int64_t r, int64_t block) {
+    int64_t scaleRow = rowBlock ? r / rowBlock : 0;
+    return transposed ? std::pair(block, scaleRow) : std::pair(scaleRow, block);
+  };
+  auto store = [&](uint8_t *to, FloatType type, int64_t r, float value) {
+    if (type.isF16()) {
+      uint16_t half = toHalfBits(value);
+      std::memcpy(to + 2 * r, &half, 2);
+    } else {
+      std::memcpy(to + 4 * r, &value, 4);
+    }
+  };
+  auto storeParameters = [&](uint8_t *to, int64_t first, int64_t count,
+                             int64_t block) {
+    for (int64_t r = 0; r < count; ++r) {
+      auto [i, j] = scaleAt(scales, first + r, block);
+      int64_t at = i * scales.type.getDimSize(1) + j;
+      if (scaleElement.isF16())
+        std::memcpy(to + 2 * r, scales.bytes.data() + 2 * at, 2);
+      else
+        store(to, scaleType, r,
+              readFloat(scales.bytes.data(), scaleElement, at));
+    }
+    if (!zeroType)
+      return;
+    const PackOperand &zeros = sources[2];
+    Type element = zeros.type.getElementType();
+    uint8_t *zeroTo = to + scaleBytes(row);
+    for (int64_t r = 0; r < count; ++r) {
+      auto [i, j] = scaleAt(zeros, first + r, block);
+      float zero;
+      if (element.isInteger()) {
+        int zeroFlip = isUnsigned ? 0 : 1 << (bits - 1);
+        zero = (float)(((int)CodeStream(zeros).at(i, j) ^ zeroFlip) - zeroFlip);
+      } else {
+        zero = readFloat(zeros.bytes.data(), element,
+                         i * zeros.type.getDimSize(1) + j);
+      }
+      store(zeroTo, zeroType, r, zero);
+    }
+  };
+
+  for (int64_t panel = begin; panel < end; ++panel) {
+    uint8_t *to = out.data() + (panel - begin) * panelBytes;
+    int64_t first = panel * panelRows;
+    int64_t count = std::min(panelRows, rows - first);
+    std::fill(bytes.begin(), bytes.end(), 0);
+    for (int64_t r = 0; r < count; ++r) {
+      uint8_t *row = bytes.data() + r * padded;
+      if (transposed)
+        for (int64_t k = 0; k < columns; ++k)
+          row[k] = codes.at(k, first + r) ^ flip;
+      else
+        for (int64_t k = 0; k < columns; ++k)
+          row[k] = codes.at(first + r, k) ^ flip;
+    }
+    for (int64_t k0 = 0; k0 < padded; k0 += layout.unitColumns) {
+      int64_t block = k0 / layout.blockColumns;
+      uint8_t *unit =
+          to + block * layout.blockBytes +
+          (k0 % layout.blockColumns) / layout.unitColumns * layout.unitBytes;
+      for (int64_t step = 0; step < layout.unitColumns / 4; ++step)
+        for (int64_t r = 0; r < panelRows; ++r) {
+          int64_t g = r / lanes;
+          const uint8_t *code = bytes.data() + r * padded + k0 + 4 * step;
+          uint8_t *at = unit + 4 * (r % lanes);
+          for (int64_t j = 0; j < 4; ++j) {
+            unsigned c = code[j];
+            if (packedBits == 8) {
+              at[g * vectorBytes + j] = c;
+            } else if (packedBits == 4) {
+              at[g / 2 * vectorBytes + j] |= c << (4 * (g % 2));
+            } else if (packedBits == 2) {
+              at[j] |= c << (2 * g);
+            } else {
+              uint8_t *z = at + step * vectorBytes, *z2 = at + 2 * vectorBytes;
+              if (g < 2) {
+                z[j] |= c << (3 * g);
+              } else if (g == 2) {
+                z[j] |= (c >> 1) << 6;
+                z2[j] |= (c & 1) << (6 + step);
+              } else {
+                z2[j] |= c << (3 * step);
+              }
+            }
+          }
+        }
+    }
+    if (isScaledByBlock()) {
+      for (int64_t block = 0; block * layout.blockColumns < columns; ++block)
+        storeParameters(to + block * layout.blockBytes + layout.codeBytes(),
+                        first, count, block);
+    } else {
+      storeParameters(to + panelBytes - layout.tailBytes, first, count, 0);
+    }
+  }
+  return success();
+}

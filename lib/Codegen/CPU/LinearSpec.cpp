@@ -1,0 +1,189 @@
+//===- LinearSpec.cpp - What a linear kernel computes ---------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Reads a kernel's region: the linear is pushed through its expression with
+/// WeightExpression::applyTo until only leaves remain, and what came out must
+/// be a sum of leaf · x and left · (right · x). No op of an expression is
+/// named.
+///
+//===----------------------------------------------------------------------===//
+
+#include "miura/Codegen/CPU/Kernels.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/IRMapping.h"
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::codegen;
+
+bool LinearSpec::isInt(unsigned leaf) const {
+  return compute.getActivation().isInteger(8) &&
+         leaves[leaf].panel->decodesToInt();
+}
+
+/// Linears of leaves in place of a linear of an expression.
+static Value expand(OpBuilder &builder, Value x, Value weight,
+                    ComputeAttr compute) {
+  auto recurse = [&](Value x, Value weight) {
+    return expand(builder, x, weight, compute);
+  };
+  if (auto expression = weight.getDefiningOp<WeightExpression>())
+    if (Value result = expression.applyTo(builder, x, recurse))
+      return result;
+  auto xType = cast<RankedTensorType>(x.getType());
+  SmallVector<int64_t> shape(xType.getShape());
+  shape.back() = cast<RankedTensorType>(weight.getType()).getDimSize(0);
+  return LinearOp::create(builder, weight.getLoc(), xType.clone(shape), x,
+                          weight,
+                          /*bias=*/Value(), builder.getStringAttr(""), compute);
+}
+
+std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
+                                                          std::string *reason) {
+  auto decline = [&](const Twine &why) {
+    if (reason)
+      *reason = why.str();
+    return nullptr;
+  };
+  auto spec = std::make_unique<LinearSpec>();
+  spec->owner = std::make_shared<Region>();
+  IRMapping mapping;
+  kernel.getBody().cloneInto(spec->owner.get(), mapping);
+  Block &block = spec->owner->front();
+  auto argument = [&](Value value) {
+    auto arg = dyn_cast_or_null<BlockArgument>(value);
+    return arg ? (int)arg.getArgNumber() : -1;
+  };
+
+  auto yield = cast<KernelYieldOp>(block.back());
+  if (yield.getValues().size() != 1)
+    return decline("it has more than one result");
+  Value root = yield.getValues()[0];
+  if (auto add = root.getDefiningOp<arith::AddFOp>()) {
+    bool left = argument(add.getLhs()) >= 0;
+    spec->residual = argument(left ? add.getLhs() : add.getRhs());
+    root = left ? add.getRhs() : add.getLhs();
+    if (spec->residual < 0)
+      return decline("its sum has no operand of the kernel");
+  }
+  auto linear = root.getDefiningOp<LinearOp>();
+  if (!linear)
+    return decline("its root is not a linear");
+  spec->compute = linear.getCompute();
+  spec->x = argument(linear.getInput());
+  if (spec->x < 0)
+    return decline("the linear's input is computed in the kernel");
+  if (linear.getBias()) {
+    spec->bias = argument(linear.getBias());
+    if (spec->bias < 0)
+      return decline("the bias is computed in the kernel");
+  }
+  Type activation = spec->compute.getActivation();
+  if (!spec->compute.getAccumulator().isF32() ||
+      !(activation.isF32() || activation.isInteger(8)))
+    return decline("activations enter neither as f32 nor as i8 or sums are "
+                   "not f32");
+  if (spec->compute.getBlock() != 0)
+    return decline("activations have a scale per block");
+  auto isF32 = [&](int position) {
+    return position < 0 ||
+           getElementTypeOrSelf(block.getArgument(position).getType()).isF32();
+  };
+  if (!isF32(spec->x) || !isF32(spec->bias) || !isF32(spec->residual) ||
+      !getElementTypeOrSelf(linear.getResult().getType()).isF32())
+    return decline("activations are not f32");
+
+  OpBuilder builder(linear);
+  Value sum = expand(builder, linear.getInput(), linear.getWeight(),
+                     linear.getCompute());
+  std::string why;
+  auto addLeaf = [&](Value weight, bool right) -> int {
+    std::shared_ptr<PanelLeaf> panel = getPanelLeaf(weight);
+    if (!panel) {
+      why = "no panel decodes ";
+      if (Operation *op = weight.getDefiningOp())
+        why += op->getName().getStringRef();
+      else
+        why += "a weight of this type";
+      return -1;
+    }
+    LinearLeaf leaf{panel, right ? panel->getNarrowGroups() : 4u, {}};
+    for (Value operand : panel->getOperands())
+      leaf.arguments.push_back(argument(operand));
+    spec->leaves.push_back(std::move(leaf));
+    return spec->leaves.size() - 1;
+  };
+  std::function<bool(Value)> collect = [&](Value value) {
+    if (auto add = value.getDefiningOp<arith::AddFOp>())
+      return collect(add.getLhs()) && collect(add.getRhs());
+    auto leaf = value.getDefiningOp<LinearOp>();
+    if (!leaf) {
+      why = "its expression is not a sum of leaves and products";
+      return false;
+    }
+    LinearTerm term;
+    int position = addLeaf(leaf.getWeight(), /*right=*/false);
+    if (position < 0)
+      return false;
+    term.leaf = position;
+    if (leaf.getInput() != linear.getInput()) {
+      auto right = leaf.getInput().getDefiningOp<LinearOp>();
+      if (!right || right.getInput() != linear.getInput()) {
+        why = "its expression is not a sum of leaves and products of two";
+        return false;
+      }
+      term.right = addLeaf(right.getWeight(), /*right=*/true);
+      if (term.right < 0)
+        return false;
+    }
+    spec->terms.push_back(term);
+    return true;
+  };
+  if (!collect(sum))
+    return decline(why);
+  return spec;
+}
+
+FunctionType miura::codegen::getLinearKernelType(MLIRContext *context,
+                                                 const LinearSpec &spec) {
+  Builder b(context);
+  int64_t dynamic = ShapedType::kDynamic;
+  auto rows =
+      MemRefType::get({dynamic, dynamic}, b.getF32Type(),
+                      StridedLayoutAttr::get(context, dynamic, {dynamic, 1}));
+  auto bytes = MemRefType::get({dynamic}, b.getI8Type());
+  SmallVector<Type> inputs{rows};
+  inputs.append(spec.leaves.size(), bytes);
+  if (spec.bias >= 0)
+    inputs.push_back(MemRefType::get({dynamic}, b.getF32Type()));
+  if (spec.residual >= 0)
+    inputs.push_back(rows);
+  inputs.push_back(rows);
+  inputs.push_back(bytes);
+  inputs.append(3, b.getIndexType());
+  return FunctionType::get(context, inputs, {});
+}
+
+int64_t miura::codegen::getPackedBytes(const LinearLeaf &leaf,
+                                       const IsaRow &row,
+                                       ArrayRef<PackOperand> sources) {
+  auto [rows, columns] = leaf.panel->getShape(sources);
+  return PanelLeaf::getPanels(rows, row, leaf.groups) *
+         leaf.panel->getLayout(row, leaf.groups).panelBytes(columns);
+}
+
+LogicalResult miura::codegen::packLeaf(const LinearLeaf &leaf,
+                                       const IsaRow &row,
+                                       ArrayRef<PackOperand> sources,
+                                       MutableArrayRef<uint8_t> out,
+                                       Location loc) {
+  auto [rows, columns] = leaf.panel->getShape(sources);
+  return leaf.panel->pack(sources, row, leaf.groups, 0,
+                          PanelLeaf::getPanels(rows, row, leaf.groups), out,
+                          loc);
+}
