@@ -8,6 +8,7 @@
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
+#include "miura/Target/Reference/Reference.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
@@ -20,6 +21,7 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   registry.insert<miura::MiuraDialect>();
   miura::registerMiuraToLinalgPasses();
+  miura::registerReferencePipeline();
   miura::registerMiuraTransformsPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Miura's pass driver\n", registry));

@@ -18,6 +18,7 @@
 #include "mlir/Dialect/Func/Transforms/FuncConversions.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -56,8 +57,8 @@ struct ConvertTypes : ConversionPattern {
   matchAndRewrite(Operation *op, ArrayRef<Value> operands,
                   ConversionPatternRewriter &rewriter) const override {
     if (!isa_and_nonnull<arith::ArithDialect, math::MathDialect,
-                         tensor::TensorDialect, linalg::LinalgDialect>(
-            op->getDialect()))
+                         tensor::TensorDialect, linalg::LinalgDialect,
+                         scf::SCFDialect>(op->getDialect()))
       return failure();
     SmallVector<Type> types;
     if (failed(getTypeConverter()->convertTypes(op->getResultTypes(), types)))
@@ -83,10 +84,10 @@ struct ConvertTypes : ConversionPattern {
 void miura::populatePlainTensorPatterns(const TypeConverter &converter,
                                         ConversionTarget &target,
                                         RewritePatternSet &patterns) {
-  target
-      .addDynamicallyLegalDialect<arith::ArithDialect, math::MathDialect,
-                                  tensor::TensorDialect, linalg::LinalgDialect>(
-          [&converter](Operation *op) { return converter.isLegal(op); });
+  target.addDynamicallyLegalDialect<arith::ArithDialect, math::MathDialect,
+                                    tensor::TensorDialect,
+                                    linalg::LinalgDialect, scf::SCFDialect>(
+      [&converter](Operation *op) { return converter.isLegal(op); });
   target.addDynamicallyLegalOp<func::FuncOp>([&converter](func::FuncOp op) {
     return converter.isSignatureLegal(op.getFunctionType()) &&
            (op.isExternal() || converter.isLegal(&op.getBody()));
