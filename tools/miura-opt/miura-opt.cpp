@@ -5,9 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "miura/Codegen/CPU/PanelLeaf.h"
+#include "miura/Codegen/Step/Passes.h"
+#include "miura/Conversion/MiuraToKernels/Passes.h"
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
+#include "miura/Pipelines/Compile.h"
 #include "miura/Target/Reference/Reference.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -23,6 +27,11 @@ int main(int argc, char **argv) {
   miura::registerMiuraToLinalgPasses();
   miura::registerReferencePipeline();
   miura::registerMiuraTransformsPasses();
+  miura::codegen::registerPanelLeaves(registry);
+  miura::registerBufferizableOpInterfaceExternalModels(registry);
+  miura::registerMiuraToKernelsPasses();
+  miura::registerStepPasses();
+  miura::registerCompilePipeline();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Miura's pass driver\n", registry));
 }

@@ -41,6 +41,9 @@ struct MiuraToLinalgPass
                         SplitHeadsOp, MergeHeadsOp, RopeOp, AttentionOp, SiluOp,
                         GeluOp, SoftmaxOp, CacheAppendOp, CachedAttentionOp,
                         TakeLastOp>();
+    // What a kernel computes is emitted by code generation.
+    target.addLegalOp<KernelOp>();
+    target.markOpRecursivelyLegal<KernelOp>();
     if (failed(applyPartialConversion(getOperation(), target,
                                       std::move(patterns))))
       signalPassFailure();

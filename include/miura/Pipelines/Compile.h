@@ -1,0 +1,57 @@
+//===- Compile.h - From a model to a shared library -------------*- C++ -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The pipeline behind `miura compile`, and the function that runs it and
+/// writes the outputs.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_PIPELINES_COMPILE_H
+#define MIURA_PIPELINES_COMPILE_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
+#include <string>
+
+namespace miura {
+
+struct CompileOptions {
+  /// The output: .so, .o, or .s for a look at the assembly. Its weights go to
+  /// OUTPUT.weights.
+  std::string output;
+  /// "" or "host", a row of the instruction set table, or a cpu of LLVM's.
+  std::string cpu;
+  std::string features;
+  /// Tokens of a step's chunk.
+  int64_t chunk = 256;
+  /// The path of this program, by which the runtime is found.
+  std::string executable;
+};
+
+struct CompileResult {
+  int64_t kernels = 0;
+  /// Of the library and of its weights.
+  int64_t codeBytes = 0, weightBytes = 0;
+};
+
+/// Session level to the LLVM dialect. The weights file is written to
+/// `weights`, if it has a name.
+void buildCompilePipeline(mlir::OpPassManager &pm, llvm::StringRef weights,
+                          llvm::StringRef cpu, llvm::StringRef features);
+
+/// Registers `miura-compile`, buildCompilePipeline with options.
+void registerCompilePipeline();
+
+/// Compiles `module`, at the session level, which is consumed. Outputs are
+/// written beside their place and renamed. Errors are diagnostics.
+mlir::FailureOr<CompileResult> compileSession(mlir::ModuleOp module,
+                                              const CompileOptions &options);
+
+} // namespace miura
+
+#endif // MIURA_PIPELINES_COMPILE_H

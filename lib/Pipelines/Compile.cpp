@@ -1,0 +1,164 @@
+//===- Compile.cpp - From a model to a shared library ---------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The stages of `miura compile` from the session level on, in order, each with
+/// the reason for its place; and the writing of the outputs.
+///
+//===----------------------------------------------------------------------===//
+
+#include "miura/Pipelines/Compile.h"
+#include "miura/Codegen/CPU/Isa.h"
+#include "miura/Codegen/Step/Passes.h"
+#include "miura/Conversion/MiuraToKernels/Passes.h"
+#include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Target/Object.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace miura;
+
+void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
+                                 llvm::StringRef cpu,
+                                 llvm::StringRef features) {
+  // Equal values first, so that kernels share their inputs. Additions and
+  // products on tensors get the one spelling that outlives kernels, in whose
+  // regions they are arith ops again.
+  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  // Roots must still be model ops.
+  pm.addPass(createFormKernelsPass());
+  // Everything else becomes loops; fused, so that a table of cosines is one.
+  pm.addPass(createMiuraToLinalgPass());
+  OpPassManager &function = pm.nest<func::FuncOp>();
+  function.addPass(createLinalgElementwiseOpFusionPass());
+  function.addPass(createCanonicalizerPass());
+  function.addPass(createCSEPass());
+  // The weights argument must be there before weights become views of it.
+  pm.addPass(createFormStepPass());
+  PackWeightsPassOptions pack;
+  pack.output = weights.str();
+  pack.cpu = cpu.str();
+  pack.features = features.str();
+  pm.addPass(createPackWeightsPass(pack));
+  pm.addPass(createSymbolDCEPass());
+  // On tensors up to here: bufferization decides once what is in place.
+  pm.addPass(createBufferizeStepPass());
+  EmitKernelsPassOptions emit;
+  emit.cpu = cpu.str();
+  emit.features = features.str();
+  pm.addPass(createEmitKernelsPass(emit));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  // Barriers first: they are the clock by which buffers live and die.
+  pm.addPass(createPlaceBarriersPass());
+  pm.addPass(createPlanWorkspacePass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createLowerStepPass());
+}
+
+namespace {
+
+struct PipelineOptions : public PassPipelineOptions<PipelineOptions> {
+  Option<std::string> weights{*this, "weights",
+                              llvm::cl::desc("The weights file to write")};
+  Option<std::string> cpu{*this, "cpu",
+                          llvm::cl::desc("The cpu; empty: this machine's")};
+  Option<std::string> features{
+      *this, "features", llvm::cl::desc("Its features, as LLVM writes them")};
+};
+
+} // namespace
+
+void miura::registerCompilePipeline() {
+  PassPipelineRegistration<PipelineOptions>(
+      "miura-compile",
+      "A session's steps to the LLVM dialect: kernels are formed, weights are "
+      "packed, buffers planned, code emitted",
+      [](OpPassManager &pm, const PipelineOptions &options) {
+        buildCompilePipeline(pm, options.weights, options.cpu,
+                             options.features);
+      });
+}
+
+FailureOr<CompileResult> miura::compileSession(ModuleOp module,
+                                               const CompileOptions &options) {
+  Location loc = module.getLoc();
+  llvm::Expected<codegen::Target> target =
+      codegen::chooseTarget(options.cpu, options.features);
+  if (!target)
+    return emitError(loc, llvm::toString(target.takeError()));
+  llvm::StringRef output = options.output;
+  bool isAssembly = output.ends_with(".s");
+  bool isObject = output.ends_with(".o");
+
+  // All outputs are made under other names and renamed at the end.
+  std::string unfinished = (output + ".unfinished").str();
+  std::string weights = unfinished + ".weights", object = unfinished + ".o";
+  llvm::scope_exit clean([&] {
+    for (const std::string &path : {unfinished, weights, object})
+      llvm::sys::fs::remove(path);
+  });
+
+  Builder b(module.getContext());
+  module->setAttr("miura.chunk", b.getI64IntegerAttr(options.chunk));
+  PassManager pm(module.getContext());
+  buildCompilePipeline(pm, weights, options.cpu, options.features);
+  if (failed(pm.run(module)))
+    return failure();
+
+  llvm::SmallVector<char, 0> code;
+  ObjectTarget objectTarget{"", target->cpu, target->features};
+  if (llvm::Error error = emitObject(module, objectTarget, code, isAssembly))
+    return emitError(loc, llvm::toString(std::move(error)));
+  {
+    std::error_code error;
+    llvm::raw_fd_ostream os(isAssembly ? unfinished : object, error);
+    if (!error) {
+      os.write(code.data(), code.size());
+      os.close();
+      error = os.error();
+      os.clear_error();
+    }
+    if (error)
+      return emitError(loc, "cannot write ")
+             << output << ": " << error.message();
+  }
+  if (!isAssembly) {
+    llvm::Expected<std::string> runtime = findRuntime(options.executable);
+    if (!runtime)
+      return emitError(loc, llvm::toString(runtime.takeError()));
+    if (llvm::Error error = linkProgram(object, *runtime, unfinished, isObject))
+      return emitError(loc, llvm::toString(std::move(error)));
+  }
+
+  CompileResult result;
+  auto get = [&](llvm::StringRef name) {
+    auto attr = module->getAttrOfType<IntegerAttr>(name);
+    return attr ? attr.getInt() : 0;
+  };
+  result.kernels = get("miura.kernels");
+  result.weightBytes = get("miura.weight_bytes");
+  uint64_t size = 0;
+  llvm::sys::fs::file_size(unfinished, size);
+  result.codeBytes = size;
+  // Weights first: a library without them would not open.
+  std::error_code error = llvm::sys::fs::rename(weights, output + ".weights");
+  if (!error)
+    error = llvm::sys::fs::rename(unfinished, output);
+  if (error)
+    return emitError(loc, "cannot write ") << output << ": " << error.message();
+  return result;
+}
