@@ -182,8 +182,10 @@ void miura::codegen::emitEmbeddingKernel(func::FuncOp func, const IsaRow &row,
           }
           int64_t units = layout.blockColumns / layout.unitColumns;
           b.loop(zeroIndex, b.index(units), 1, [&](Value unit) {
-            UnitVectors vectors = leaf.emitUnit(b, layout, packed, b.add(offset, b.mul(unit, layout.unitBytes)), g,
-                /*groupCount=*/1, PanelAs::F32);
+            UnitVectors vectors =
+                leaf.emitUnit(b, layout, packed,
+                              b.add(offset, b.mul(unit, layout.unitBytes)), g,
+                              /*groupCount=*/1, PanelAs::F32);
             Value column = b.add(b.mul(block, layout.blockColumns),
                                  b.mul(unit, layout.unitColumns));
             for (auto [k, vector] : llvm::enumerate(vectors)) {
