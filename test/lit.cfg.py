@@ -42,7 +42,8 @@ python = os.environ.get("MIURA_TEST_PYTHON") or os.path.join(
     "python", "bin", "python")
 if os.path.exists(python):
     config.available_features.add("python")
-    config.substitutions.append(("%python", python))
+    # LLVM defines %python as the one that runs lit; the first entry wins.
+    config.substitutions.insert(0, ("%python", python))
 else:
     lit_config.note("no Python environment at %s: tests that need it are "
                     "skipped (utils/setup makes it)" % python)

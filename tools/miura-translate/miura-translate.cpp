@@ -5,11 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "miura/Export/ONNX/ExportOnnx.h"
 #include "miura/Import/ONNX/ImportOnnx.h"
 #include "mlir/Support/LogicalResult.h"
 #include "mlir/Tools/mlir-translate/MlirTranslateMain.h"
 
 int main(int argc, char **argv) {
+  miura::registerExportOnnxTranslation();
   miura::registerImportOnnxTranslation();
   return mlir::failed(
       mlir::mlirTranslateMain(argc, argv, "Miura's translations\n"));

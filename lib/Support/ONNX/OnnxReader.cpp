@@ -17,6 +17,7 @@
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include <fcntl.h>
 #include <google/protobuf/io/coded_stream.h>
@@ -230,6 +231,25 @@ Expected<std::unique_ptr<OnnxFile>> miura::readOnnxFile(StringRef path) {
         (result->model.has_graph() ? "ir_version" : "graph") +
         "; give a file that an exporter wrote as .onnx");
   return std::move(result);
+}
+
+Expected<std::unique_ptr<onnx::ModelProto>>
+miura::readOnnxMeta(StringRef path) {
+  auto buffer = MemoryBuffer::getFile(path, /*IsText=*/false,
+                                      /*RequiresNullTerminator=*/false);
+  if (!buffer)
+    return createStringError(path + ": " + buffer.getError().message() +
+                             "; it lies beside the .mlir that import wrote");
+  auto meta = std::make_unique<onnx::ModelProto>();
+  google::protobuf::io::CodedInputStream stream(
+      (const uint8_t *)(*buffer)->getBufferStart(),
+      (int)(*buffer)->getBufferSize());
+  stream.SetRecursionLimit(16 * kMaxOnnxNesting);
+  if ((*buffer)->getBufferSize() > INT32_MAX ||
+      !meta->ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
+    return createStringError(path + ": not a side resource that import wrote; "
+                                    "import the model again");
+  return std::move(meta);
 }
 
 Expected<std::string> miura::resolveExternalData(StringRef folder,

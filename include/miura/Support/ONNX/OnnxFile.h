@@ -57,6 +57,10 @@ struct OnnxFile {
 /// Parses `path`. An error names the file, what is wrong with it, and a remedy.
 llvm::Expected<std::unique_ptr<OnnxFile>> readOnnxFile(llvm::StringRef path);
 
+/// Parses the side resource `path` (see Import/ONNX), which has no weights.
+llvm::Expected<std::unique_ptr<onnx::ModelProto>>
+readOnnxMeta(llvm::StringRef path);
+
 /// The range that `readOnnxFile` took out of `tensor`, if it did.
 std::optional<OnnxRange> getOnnxRange(const onnx::TensorProto &tensor);
 
