@@ -69,24 +69,23 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
       return nullptr;
     leaf->operands.push_back(description.zeros);
   }
-  if (!leaf->choosePacking())
-    return nullptr;
+  leaf->choosePacking();
   return leaf;
 }
 
-bool CodeLeaf::choosePacking() {
+void CodeLeaf::choosePacking() {
   packedBits = bits <= 4 ? bits : 8;
   // A unit of 3-bit codes is 8 columns.
   if (bits == 3 && columnBlock % 8 != 0)
     packedBits = 4;
-  return columnBlock % 4 == 0;
 }
 
 std::shared_ptr<PanelLeaf> CodeLeaf::transpose() const {
   auto leaf = std::make_shared<CodeLeaf>(*this);
   leaf->transposed = !transposed;
   std::swap(leaf->rowBlock, leaf->columnBlock);
-  return leaf->choosePacking() ? leaf : nullptr;
+  leaf->choosePacking();
+  return leaf;
 }
 
 std::pair<int64_t, int64_t>

@@ -23,6 +23,15 @@ PanelLeaf::~PanelLeaf() = default;
 namespace {
 using LeafPtr = std::shared_ptr<PanelLeaf>;
 
+/// The leaf of `value`, whether it fits or not.
+LeafPtr findLeaf(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return DenseLeaf::get(value);
+  auto leaf = dyn_cast<DecodableLeaf>(op);
+  return leaf ? leaf.getPanelLeaf() : nullptr;
+}
+
 struct WeightModel : DecodableLeaf::ExternalModel<WeightModel, WeightOp> {
   LeafPtr getPanelLeaf(Operation *op) const {
     return DenseLeaf::get(op->getResult(0));
@@ -51,14 +60,14 @@ struct ConvertModel : DecodableLeaf::ExternalModel<ConvertModel, ConvertOp> {
     if (from.getWidth() > to.getWidth() ||
         (from.getWidth() == to.getWidth() && from != to))
       return nullptr;
-    return codegen::getPanelLeaf(convert.getInput());
+    return findLeaf(convert.getInput());
   }
 };
 
 struct TransposeModel
     : DecodableLeaf::ExternalModel<TransposeModel, TransposeOp> {
   LeafPtr getPanelLeaf(Operation *op) const {
-    LeafPtr leaf = codegen::getPanelLeaf(op->getOperand(0));
+    LeafPtr leaf = findLeaf(op->getOperand(0));
     return leaf ? leaf->transpose() : nullptr;
   }
 };
@@ -71,11 +80,8 @@ struct NoModel : DecodableLeaf::ExternalModel<NoModel<Op>, Op> {
 } // namespace
 
 std::shared_ptr<PanelLeaf> miura::codegen::getPanelLeaf(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op)
-    return DenseLeaf::get(value);
-  auto leaf = dyn_cast<DecodableLeaf>(op);
-  return leaf ? leaf.getPanelLeaf() : nullptr;
+  LeafPtr leaf = findLeaf(value);
+  return leaf && leaf->fits() ? leaf : nullptr;
 }
 
 void miura::codegen::registerPanelLeaves(DialectRegistry &registry) {

@@ -87,6 +87,7 @@ public:
                         mlir::Value offset, unsigned group) const override;
   mlir::Value emitZero(KernelBuilder &b, mlir::Value memory, mlir::Value offset,
                        unsigned group) const override;
+  bool fits() const override { return columnBlock % 4 == 0; }
   std::shared_ptr<PanelLeaf> transpose() const override;
   mlir::LogicalResult pack(llvm::ArrayRef<PackOperand> sources,
                            const IsaRow &row, unsigned groups, int64_t begin,
@@ -94,8 +95,8 @@ public:
                            mlir::Location loc) const override;
 
 private:
-  /// Decides packedBits; false if the block fits no panel.
-  bool choosePacking();
+  /// Decides packedBits.
+  void choosePacking();
   /// Where a group's codes stand in the bytes of its vector: their mask, and
   /// log2 of the factor that comes with it. Where the mask exceeds what the
   /// row's dot product takes, `move` says by how much it is shifted down.

@@ -123,6 +123,10 @@ public:
     return {};
   }
 
+  /// Whether panels can hold the leaf as it is oriented: a transposed leaf may
+  /// fit where its stored form does not. getPanelLeaf returns none that does
+  /// not.
+  virtual bool fits() const { return true; }
   /// This leaf read with its rows and columns exchanged: only packing differs.
   virtual std::shared_ptr<PanelLeaf> transpose() const = 0;
 

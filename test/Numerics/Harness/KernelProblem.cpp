@@ -1,0 +1,705 @@
+//===- KernelProblem.cpp - A linear kernel to check or time ---------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Builds a miura.kernel from a problem string, emits and compiles it for its
+/// instruction set, packs random weights, and computes what it should give in
+/// double from WeightExpression::evaluate, which shares nothing with it.
+///
+//===----------------------------------------------------------------------===//
+
+#include "KernelProblem.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/ExecutionEngine/ExecutionEngine.h"
+#include "mlir/ExecutionEngine/OptUtils.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/All.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Target/TargetOptions.h"
+#include "llvm/TargetParser/Host.h"
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <thread>
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::codegen;
+using namespace miura::test;
+
+//===----------------------------------------------------------------------===//
+// Problem strings
+//===----------------------------------------------------------------------===//
+
+llvm::Expected<KernelProblem> KernelProblem::parse(StringRef text) {
+  KernelProblem problem;
+  SmallVector<StringRef> words;
+  text.split(words, ' ', -1, /*KeepEmpty=*/false);
+  for (StringRef word : words) {
+    StringRef key = word.split('=').first, value = word.split('=').second;
+    bool bad = false;
+    auto number = [&](auto &to) { bad = value.getAsInteger(10, to); };
+    if (key == "w")
+      problem.weight = value.str();
+    else if (key == "m")
+      number(problem.m);
+    else if (key == "n")
+      number(problem.n);
+    else if (key == "k")
+      number(problem.k);
+    else if (key == "threads")
+      number(problem.threads);
+    else if (key == "seed")
+      number(problem.seed);
+    else if (key == "isa")
+      problem.isa = value.str();
+    else if (word == "act=i8" || word == "act=f32")
+      problem.int8 = value == "i8";
+    else if (word == "bias")
+      problem.bias = true;
+    else if (word == "residual")
+      problem.residual = true;
+    else if (word == "inplace")
+      problem.residual = problem.inplace = true;
+    else
+      bad = true;
+    if (bad)
+      return llvm::createStringError("bad word in the problem: '" + word.str() +
+                                     "'");
+  }
+  return problem;
+}
+
+std::string KernelProblem::str() const {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << "w=" << weight << " m=" << m << " n=" << n << " k=" << k
+     << " act=" << (int8 ? "i8" : "f32") << " isa=" << isa
+     << " threads=" << threads << " seed=" << seed;
+  if (bias)
+    os << " bias";
+  if (residual)
+    os << (inplace ? " inplace" : " residual");
+  return text;
+}
+
+namespace {
+/// The text of a kernel's region and the stored tensors that it takes.
+struct RegionText {
+  std::string arguments, body;
+  /// The types of the stored tensors with their sizes.
+  SmallVector<std::string> types;
+  bool dynamic;
+  unsigned values = 0;
+
+  explicit RegionText(bool dynamic) : dynamic(dynamic) {}
+  std::string fresh() { return "%v" + std::to_string(values++); }
+  std::string tensor(int64_t rows, int64_t columns, StringRef element) const {
+    std::string text = "tensor<";
+    text += dynamic
+                ? "?x?x"
+                : std::to_string(rows) + "x" + std::to_string(columns) + "x";
+    return text + element.str() + ">";
+  }
+  std::string argument(int64_t rows, int64_t columns, StringRef element) {
+    std::string name = "%a" + std::to_string(types.size());
+    std::string type = tensor(rows, columns, element);
+    types.push_back(type);
+    arguments += ", " + name + ": " + type;
+    return name;
+  }
+
+  /// Adds the ops of `text`; returns the value of rows × columns of f32.
+  llvm::Expected<std::string> leaf(StringRef text, int64_t rows,
+                                   int64_t columns);
+  llvm::Expected<std::string> expression(StringRef text, int64_t rows,
+                                         int64_t columns);
+};
+} // namespace
+
+llvm::Expected<std::string> RegionText::leaf(StringRef text, int64_t rows,
+                                             int64_t columns) {
+  StringRef whole = text;
+  std::string f32 = tensor(rows, columns, "f32");
+  bool transposed = text.consume_back("t");
+  auto finish = [&](std::string value) {
+    if (!transposed)
+      return value;
+    std::string result = fresh();
+    body += result + " = miura.transpose " + value + " : " +
+            tensor(rows, columns, "f32") + " -> " + f32 + "\n";
+    return result;
+  };
+  if (transposed)
+    std::swap(rows, columns);
+  if (text == "f32")
+    return finish(argument(rows, columns, "f32"));
+  if (text == "f16" || text == "bf16") {
+    std::string stored = argument(rows, columns, text);
+    std::string result = fresh();
+    body += result + " = miura.convert " + stored + " : " +
+            tensor(rows, columns, text) + " -> " +
+            tensor(rows, columns, "f32") + "\n";
+    return finish(result);
+  }
+  unsigned bits = 0;
+  int64_t rowBlock = 1, columnBlock = 0;
+  bool isUnsigned = false, wideScales = false, zeros = false,
+       floatZeros = false;
+  if (!text.consume_front("q") || text.consumeInteger(10, bits) ||
+      !text.consume_front("b") || text.consumeInteger(10, columnBlock))
+    return llvm::createStringError("bad leaf '" + whole.str() + "'");
+  while (!text.empty()) {
+    if (text.consume_front("u"))
+      isUnsigned = true;
+    else if (text.consume_front("s"))
+      wideScales = true;
+    else if (text.consume_front("z"))
+      zeros = true;
+    else if (text.consume_front("f"))
+      zeros = floatZeros = true;
+    else if (!text.consume_front("r") || text.consumeInteger(10, rowBlock))
+      return llvm::createStringError("bad leaf '" + whole.str() + "'");
+  }
+  if (transposed)
+    std::swap(rowBlock, columnBlock);
+  auto blocks = [](int64_t size, int64_t block) {
+    return block == 0 ? 1 : (int64_t)llvm::divideCeil(size, block);
+  };
+  int64_t scaleRows = blocks(rows, rowBlock);
+  int64_t scaleColumns = blocks(columns, columnBlock);
+  std::string codeType = "i" + std::to_string(bits);
+  StringRef scaleType = wideScales ? "f32" : "f16";
+  StringRef zeroType = floatZeros ? StringRef("f16") : StringRef(codeType);
+  std::string codes = argument(rows, columns, codeType);
+  std::string scales = argument(scaleRows, scaleColumns, scaleType);
+  std::string op = codes + ", " + scales;
+  std::string types = tensor(rows, columns, codeType) + ", " +
+                      tensor(scaleRows, scaleColumns, scaleType);
+  if (zeros) {
+    op += ", " + argument(scaleRows, scaleColumns, zeroType);
+    types += ", " + tensor(scaleRows, scaleColumns, zeroType);
+  }
+  std::string result = fresh();
+  body += result + " = miura.dequantize " + op + " block [" +
+          std::to_string(rowBlock) + ", " + std::to_string(columnBlock) + "]" +
+          (isUnsigned ? " unsigned" : "") + " : " + types + " -> " +
+          tensor(rows, columns, "f32") + "\n";
+  return finish(result);
+}
+
+llvm::Expected<std::string> RegionText::expression(StringRef text, int64_t rows,
+                                                   int64_t columns) {
+  SmallVector<StringRef> parts;
+  text.split(parts, '+');
+  std::string sum, f32 = tensor(rows, columns, "f32");
+  for (StringRef part : parts) {
+    std::string value;
+    if (part.consume_front("lr")) {
+      int64_t rank;
+      if (part.consumeInteger(10, rank))
+        return llvm::createStringError("lr needs a rank");
+      StringRef factor = part.consume_front(":") ? part : "f16";
+      auto left = leaf(factor, rows, rank);
+      if (!left)
+        return left.takeError();
+      auto right = leaf(factor, rank, columns);
+      if (!right)
+        return right.takeError();
+      value = fresh();
+      body += value + " = miura.matmul " + *left + ", " + *right + " : " +
+              tensor(rows, rank, "f32") + ", " + tensor(rank, columns, "f32") +
+              " -> " + f32 + "\n";
+    } else {
+      auto result = leaf(part, rows, columns);
+      if (!result)
+        return result.takeError();
+      value = *result;
+    }
+    if (sum.empty()) {
+      sum = value;
+      continue;
+    }
+    std::string total = fresh();
+    body += total + " = miura.add " + sum + ", " + value + " : " + f32 + ", " +
+            f32 + " -> " + f32 + "\n";
+    sum = total;
+  }
+  return sum;
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+static constexpr size_t border = 256;
+
+Buffer::Buffer(size_t bytes, int fill) : bytes(bytes) {
+  storage.assign(bytes + 2 * border + 64, 0xA5);
+  offset = llvm::alignTo((uintptr_t)storage.data() + border, 64) -
+           (uintptr_t)storage.data();
+  std::memset(data(), fill, bytes);
+}
+
+bool Buffer::bordersIntact() const {
+  for (size_t i = 0; i < offset; ++i)
+    if (storage[i] != 0xA5)
+      return false;
+  for (size_t i = offset + bytes; i < storage.size(); ++i)
+    if (storage[i] != 0xA5)
+      return false;
+  return true;
+}
+
+void SpinBarrier::wait() {
+  int now = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+  if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == count) {
+    __atomic_store_n(&arrived, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&generation, now + 1, __ATOMIC_RELEASE);
+    return;
+  }
+  for (int spins = 0; __atomic_load_n(&generation, __ATOMIC_ACQUIRE) == now;
+       ++spins)
+    if (spins > 10000)
+      std::this_thread::yield();
+}
+
+static void barrierEntry(SpinBarrier *barrier) { barrier->wait(); }
+
+//===----------------------------------------------------------------------===//
+// Compiling
+//===----------------------------------------------------------------------===//
+
+static LogicalResult lowerToLLVM(ModuleOp module) {
+  PassManager pm(module.getContext());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createConvertVectorToSCFPass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  return pm.run(module);
+}
+
+static std::unique_ptr<llvm::TargetMachine>
+makeMachine(const codegen::Target &target) {
+  std::string error;
+  llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
+  const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!found)
+    return nullptr;
+  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
+      triple, target.cpu, target.features, llvm::TargetOptions(),
+      llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+}
+
+static FailureOr<HostTensor>
+evaluate(Value value, const std::vector<HostTensor> &arguments) {
+  if (auto argument = dyn_cast<BlockArgument>(value))
+    return arguments[argument.getArgNumber()];
+  std::vector<HostTensor> operands;
+  for (Value operand : value.getDefiningOp()->getOperands()) {
+    auto tensor = evaluate(operand, arguments);
+    if (failed(tensor))
+      return failure();
+    operands.push_back(std::move(*tensor));
+  }
+  return cast<WeightExpression>(value.getDefiningOp()).evaluate(operands);
+}
+
+static HostTensor randomTensor(RankedTensorType type, std::mt19937 &random,
+                               bool isScale) {
+  HostTensor tensor;
+  tensor.type = type;
+  int64_t count = type.getNumElements();
+  if (type.getElementType().isInteger()) {
+    unsigned bits = type.getElementTypeBitWidth();
+    tensor.ints.resize(count);
+    for (int32_t &value : tensor.ints)
+      value = (int32_t)(random() >> 8) & ((1 << bits) - 1);
+  } else {
+    tensor.floats.resize(count);
+    for (float &value : tensor.floats) {
+      float uniform = (float)(random() >> 8) * 0x1p-24f;
+      value = isScale ? 0.01f * (0.5f + uniform) : 2 * uniform - 1;
+    }
+  }
+  return tensor;
+}
+
+CompiledKernel::CompiledKernel(const KernelProblem &problem)
+    : problem(problem) {}
+// The spec's region belongs to the context.
+CompiledKernel::~CompiledKernel() { spec.reset(); }
+
+std::unique_ptr<CompiledKernel>
+CompiledKernel::get(const KernelProblem &problem, std::string &error,
+                    bool generateCode, bool withReference) {
+  auto fail = [&](const Twine &why) {
+    error = why.str();
+    return nullptr;
+  };
+  auto target = chooseTarget(problem.isa);
+  if (!target)
+    return fail(llvm::toString(target.takeError()));
+  std::unique_ptr<CompiledKernel> kernel(new CompiledKernel(problem));
+  DialectRegistry registry;
+  registry.insert<MiuraDialect, arith::ArithDialect, cf::ControlFlowDialect,
+                  func::FuncDialect, LLVM::LLVMDialect, memref::MemRefDialect,
+                  scf::SCFDialect, ub::UBDialect, vector::VectorDialect>();
+  registerPanelLeaves(registry);
+  registerAllExtensions(registry);
+  registerAllToLLVMIRTranslations(registry);
+  kernel->context =
+      std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
+  MLIRContext *context = kernel->context.get();
+  context->loadAllAvailableDialects();
+  ScopedDiagnosticHandler handler(context, [&](Diagnostic &diagnostic) {
+    error += diagnostic.str() + "\n";
+  });
+
+  // The same region with sizes erased, which is emitted, and with sizes, which
+  // is evaluated.
+  auto parseModule = [&](bool dynamic) -> OwningOpRef<ModuleOp> {
+    RegionText text(dynamic);
+    auto weight = text.expression(problem.weight, problem.n, problem.k);
+    if (!weight) {
+      error = llvm::toString(weight.takeError());
+      return nullptr;
+    }
+    std::string xType = text.tensor(problem.m, problem.k, "f32");
+    std::string yType = text.tensor(problem.m, problem.n, "f32");
+    std::string biasType =
+        dynamic ? "tensor<?xf32>"
+                : "tensor<" + std::to_string(problem.n) + "xf32>";
+    std::string wType = text.tensor(problem.n, problem.k, "f32");
+    std::string parameters = "%x: " + xType + text.arguments;
+    std::string body = text.body;
+    body += "%y = miura.linear %x, " + *weight;
+    if (problem.bias) {
+      parameters += ", %bias: " + biasType;
+      body += ", %bias";
+    }
+    body += " id(\"\") compute(" + std::string(problem.int8 ? "i8" : "f32") +
+            ", f32) : (" + xType + ", " + wType +
+            (problem.bias ? ", " + biasType : "") + ") -> " + yType + "\n";
+    std::string result = "%y";
+    if (problem.residual) {
+      parameters += ", %residual: " + yType;
+      body += "%z = arith.addf %y, %residual : " + yType + "\n";
+      result = "%z";
+    }
+    // Arguments of the region shadow those of the function.
+    std::string names, types;
+    SmallVector<StringRef> list;
+    StringRef(parameters).split(list, ", ");
+    for (StringRef item : list) {
+      auto [name, type] = item.split(": ");
+      names += (names.empty() ? "" : ", ") + name.str() + "_";
+      types += (types.empty() ? "" : ", ") + type.str();
+    }
+    std::string outer;
+    for (StringRef item : list) {
+      auto [name, type] = item.split(": ");
+      outer += name.str() + "_: " + type.str() + ", ";
+    }
+    std::string source = "func.func @spec(" + outer + "%out: " + yType +
+                         ") -> " + yType + " {\n%r = miura.kernel ins(" +
+                         names + " : " + types + ") outs(%out : " + yType +
+                         ") {\n^bb0(" + parameters + "):\n" + body +
+                         "miura.kernel_yield " + result + " : " + yType +
+                         "\n} -> " + yType + "\nreturn %r : " + yType + "\n}\n";
+    auto module = parseSourceString<ModuleOp>(source, context);
+    if (!module)
+      error += "in:\n" + source;
+    return module;
+  };
+  auto findKernel = [](ModuleOp module) {
+    KernelOp found;
+    module.walk([&](KernelOp op) { found = op; });
+    return found;
+  };
+  OwningOpRef<ModuleOp> module = parseModule(/*dynamic=*/true);
+  OwningOpRef<ModuleOp> sized = parseModule(/*dynamic=*/false);
+  if (!module || !sized)
+    return nullptr;
+  KernelOp spec = findKernel(*module);
+  std::string reason;
+  kernel->spec = analyzeLinear(spec, &reason);
+  if (!kernel->spec)
+    return fail("no schedule: " + reason);
+
+  // The kernel.
+  ShapeClass shape = problem.m == 1 ? ShapeClass::Decode : ShapeClass::Tiled;
+  OpBuilder builder = OpBuilder::atBlockEnd(module->getBody());
+  auto func = func::FuncOp::create(builder, spec.getLoc(), "kernel",
+                                   getLinearKernelType(context, *kernel->spec));
+  if (failed(emitLinearKernel(builder, func, spec, *target->row, shape)))
+    return nullptr;
+  spec->getParentOfType<func::FuncOp>()->erase();
+  if (failed(mlir::verify(*module)))
+    return fail("the emitted kernel does not verify: " + error);
+  {
+    PassManager pm(context);
+    pm.addPass(createCanonicalizerPass());
+    pm.addPass(createCSEPass());
+    if (failed(pm.run(*module)))
+      return nullptr;
+    llvm::raw_string_ostream os(kernel->vectorIr);
+    module->print(os);
+  }
+  if (failed(lowerToLLVM(*module)))
+    return fail("does not lower: " + error);
+  llvm::InitializeNativeTarget();
+  llvm::InitializeNativeTargetAsmPrinter();
+  auto machine = makeMachine(*target);
+  if (!machine)
+    return fail("no target machine");
+  if (!generateCode) {
+    // The assembly, from a module of its own.
+    llvm::LLVMContext llvmContext;
+    auto llvmModule = translateModuleToLLVMIR(*module, llvmContext);
+    if (!llvmModule)
+      return fail("does not translate: " + error);
+    llvmModule->setTargetTriple(machine->getTargetTriple());
+    llvmModule->setDataLayout(machine->createDataLayout());
+    auto optimize = makeOptimizingTransformer(3, 0, machine.get());
+    if (auto failed = optimize(llvmModule.get()))
+      return fail(llvm::toString(std::move(failed)));
+    llvm::SmallString<0> text;
+    llvm::raw_svector_ostream os(text);
+    llvm::legacy::PassManager pm;
+    if (machine->addPassesToEmitFile(pm, os, nullptr,
+                                     llvm::CodeGenFileType::AssemblyFile))
+      return fail("no assembly");
+    pm.run(*llvmModule);
+    kernel->assembly = text.str().str();
+    return kernel;
+  }
+
+  auto optimize = makeOptimizingTransformer(3, 0, machine.get());
+  ExecutionEngineOptions options;
+  options.transformer = optimize;
+  options.jitCodeGenOptLevel = llvm::CodeGenOptLevel::Aggressive;
+  auto engine = ExecutionEngine::create(*module, options, makeMachine(*target));
+  if (!engine)
+    return fail(llvm::toString(engine.takeError()));
+  kernel->engine = std::move(*engine);
+  kernel->engine->registerSymbols([](llvm::orc::MangleAndInterner interner) {
+    llvm::orc::SymbolMap symbols;
+    symbols[interner("miura_barrier")] = {
+        llvm::orc::ExecutorAddr::fromPtr(&barrierEntry),
+        llvm::JITSymbolFlags::Exported};
+    return symbols;
+  });
+  auto function = kernel->engine->lookupPacked("kernel");
+  if (!function)
+    return fail(llvm::toString(function.takeError()));
+  kernel->function = *function;
+
+  // Random weights: stored, packed, evaluated.
+  std::mt19937 random(problem.seed);
+  Block &region = findKernel(*sized).getBody().front();
+  const LinearSpec &linear = *kernel->spec;
+  std::vector<HostTensor> tensors(region.getNumArguments());
+  std::vector<std::vector<uint8_t>> stored(tensors.size());
+  std::vector<bool> isScale(tensors.size());
+  for (const LinearLeaf &leaf : linear.leaves)
+    if (leaf.panel->isScaled())
+      isScale[leaf.arguments[1]] = true;
+  for (const LinearLeaf &leaf : linear.leaves)
+    for (int i : leaf.arguments) {
+      auto type = cast<RankedTensorType>(region.getArgument(i).getType());
+      HostTensor drawn = randomTensor(type, random, isScale[i]);
+      stored[i] = writeHostTensor(drawn);
+      auto read = readHostTensor(type, stored[i]);
+      if (failed(read))
+        return fail("cannot read a stored tensor back");
+      tensors[i] = *read;
+    }
+  SmallVector<int64_t> ranks(linear.leaves.size(), 0);
+  for (auto [i, leaf] : llvm::enumerate(linear.leaves)) {
+    SmallVector<PackOperand> sources;
+    for (int argument : leaf.arguments)
+      sources.push_back({tensors[argument].type, stored[argument]});
+    ranks[i] = leaf.panel->getShape(sources).first;
+    Buffer &packed = kernel->packed.emplace_back(
+        getPackedBytes(leaf, *target->row, sources));
+    if (failed(packLeaf(leaf, *target->row, sources,
+                        {packed.data(), packed.size()},
+                        UnknownLoc::get(context))))
+      return nullptr;
+  }
+
+  // Activations; what lies between rows must not be used.
+  int64_t m = problem.m, n = problem.n, k = problem.k;
+  kernel->xStride = k + 5;
+  kernel->outStride = n + 3;
+  kernel->x = Buffer(m * kernel->xStride * 4, 0xFF);
+  kernel->out = Buffer(m * kernel->outStride * 4, 0xFF);
+  kernel->residual = Buffer(m * kernel->outStride * 4, 0xFF);
+  kernel->bias = Buffer(n * 4);
+  ScratchSize scratch = getLinearScratch(linear, *target->row, shape, k, ranks);
+  kernel->scratch = Buffer(scratch.get(m));
+  auto uniform = [&] { return (float)(random() >> 8) * 0x1p-23f - 1; };
+  float *x = kernel->x.as<float>(), *residual = kernel->residual.as<float>();
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < k; ++j)
+      x[i * kernel->xStride + j] = uniform();
+  for (int64_t j = 0; j < n; ++j)
+    kernel->bias.as<float>()[j] = uniform();
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      residual[i * kernel->outStride + j] = uniform();
+
+  // What it should give.
+  LinearOp sizedLinear;
+  findKernel(*sized).walk([&](LinearOp op) { sizedLinear = op; });
+  if (!withReference)
+    return kernel;
+  auto weight = evaluate(sizedLinear.getWeight(), tensors);
+  if (failed(weight))
+    return nullptr;
+  kernel->expected.resize(m * n);
+  std::vector<float> row(k);
+  for (int64_t i = 0; i < m; ++i) {
+    std::copy_n(x + i * kernel->xStride, k, row.begin());
+    if (problem.int8) {
+      float largest = 0;
+      for (float value : row)
+        largest = std::max(largest, std::fabs(value));
+      float scale = largest / 127;
+      for (float &value : row)
+        value = scale == 0 ? 0 : std::nearbyint(value / scale) * scale;
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      const float *w = weight->floats.data() + j * k;
+      for (int64_t l = 0; l < k; ++l)
+        sum += (double)w[l] * row[l];
+      if (problem.bias)
+        sum += kernel->bias.as<float>()[j];
+      if (problem.residual)
+        sum += residual[i * kernel->outStride + j];
+      kernel->expected[i * n + j] = sum;
+    }
+  }
+  return kernel;
+}
+
+//===----------------------------------------------------------------------===//
+// Running
+//===----------------------------------------------------------------------===//
+
+void CompiledKernel::call(int tid, int threads, void *team,
+                          ArrayRef<uint8_t *> others) {
+  // Memrefs are passed field by field.
+  std::vector<int64_t> fields;
+  auto memref1 = [&](const void *data, int64_t size) {
+    fields.insert(fields.end(), {(int64_t)data, (int64_t)data, 0, size, 1});
+  };
+  auto memref2 = [&](const void *data, int64_t rows, int64_t columns,
+                     int64_t stride) {
+    fields.insert(fields.end(),
+                  {(int64_t)data, (int64_t)data, 0, rows, columns, stride, 1});
+  };
+  memref2(x.data(), problem.m, problem.k, xStride);
+  for (auto [i, leaf] : llvm::enumerate(packed))
+    memref1(i < others.size() ? others[i] : leaf.data(), leaf.size());
+  if (problem.bias)
+    memref1(bias.data(), problem.n);
+  if (problem.residual)
+    memref2(problem.inplace ? out.data() : residual.data(), problem.m,
+            problem.n, outStride);
+  memref2(out.data(), problem.m, problem.n, outStride);
+  memref1(scratch.data(), scratch.size());
+  fields.insert(fields.end(), {(int64_t)team, tid, threads});
+  std::vector<void *> pointers;
+  for (int64_t &field : fields)
+    pointers.push_back(&field);
+  function(pointers.data());
+}
+
+void CompiledKernel::run(int threads) {
+  if (problem.inplace)
+    std::memcpy(out.data(), residual.data(), out.size());
+  SpinBarrier barrier(threads);
+  std::vector<std::thread> team;
+  for (int tid = 1; tid < threads; ++tid)
+    team.emplace_back([&, tid] { call(tid, threads, &barrier); });
+  call(0, threads, &barrier);
+  for (std::thread &thread : team)
+    thread.join();
+}
+
+std::vector<float> CompiledKernel::result() const {
+  std::vector<float> values(problem.m * problem.n);
+  auto *y = reinterpret_cast<const float *>(out.data());
+  for (int64_t i = 0; i < problem.m; ++i)
+    std::copy_n(y + i * outStride, problem.n, values.begin() + i * problem.n);
+  return values;
+}
+
+double CompiledKernel::relativeError() const {
+  std::vector<float> y = result();
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    double d = y[i] - expected[i];
+    difference += d * d;
+    norm += expected[i] * expected[i];
+  }
+  // A comparison with NaN must not pass.
+  return difference == difference
+             ? std::sqrt(difference / std::max(norm, 1e-300))
+             : INFINITY;
+}
+
+bool CompiledKernel::bordersIntact() const {
+  for (const Buffer &buffer : packed)
+    if (!buffer.bordersIntact())
+      return false;
+  auto *y = reinterpret_cast<const uint32_t *>(out.data());
+  for (int64_t i = 0; i < problem.m; ++i)
+    for (int64_t j = problem.n; j < outStride; ++j)
+      if (y[i * outStride + j] != 0xFFFFFFFF)
+        return false;
+  return x.bordersIntact() && out.bordersIntact() && bias.bordersIntact() &&
+         residual.bordersIntact() && scratch.bordersIntact();
+}
+
+int64_t CompiledKernel::weightBytes() const {
+  int64_t bytes = 0;
+  for (const Buffer &buffer : packed)
+    bytes += buffer.size();
+  return bytes;
+}

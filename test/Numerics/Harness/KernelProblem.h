@@ -1,0 +1,132 @@
+//===- KernelProblem.h - A linear kernel to check or time -------*- C++ -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// One string names a kernel problem; the same string is checked by the tests
+/// and timed by the benchmark. Its words:
+///
+///   w=EXPR      the weight: leaves joined by `+`
+///                 f32 f16 bf16       stored floats
+///                 q4b32              4-bit signed codes, a f16 scale per block
+///                                    of 32 columns (b0: per row)
+///                   u                unsigned codes
+///                   s                f32 scales
+///                   z, f             integer, f16 zeros
+///                   t                stored [in, out] (also f32t, f16t)
+///                   r8               a scale for 8 rows (with b0: per tensor
+///                                    where it is the rows)
+///                 lr32               L·R of rank 32 in f16; lr32:f32 or
+///                                    lr32:q4b32 in another leaf
+///   m= n= k=    sizes            act=f32|i8     activations
+///   isa=ROW     threads=N        seed=N
+///   bias, residual, inplace      what is added; residual in the memory of y
+///
+/// Source of the idea: oneDNN's benchdnn, one driver for correctness and speed.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_TEST_NUMERICS_KERNELPROBLEM_H
+#define MIURA_TEST_NUMERICS_KERNELPROBLEM_H
+
+#include "miura/Codegen/CPU/Kernels.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mlir {
+class ExecutionEngine;
+}
+
+namespace miura::test {
+
+struct KernelProblem {
+  std::string weight = "f32";
+  int64_t m = 1, n = 64, k = 64;
+  bool int8 = false, bias = false, residual = false, inplace = false;
+  std::string isa = "avx512vnni";
+  int threads = 1;
+  uint32_t seed = 1;
+
+  /// Fails with a message that names the word.
+  static llvm::Expected<KernelProblem> parse(llvm::StringRef text);
+  std::string str() const;
+};
+
+/// Memory that is not initialized by the allocator and checks its borders.
+class Buffer {
+public:
+  Buffer() = default;
+  explicit Buffer(size_t bytes, int fill = 0xEE);
+  uint8_t *data() { return storage.data() + offset; }
+  const uint8_t *data() const { return storage.data() + offset; }
+  size_t size() const { return bytes; }
+  template <typename T> T *as() { return reinterpret_cast<T *>(data()); }
+  bool bordersIntact() const;
+
+private:
+  std::vector<uint8_t> storage;
+  size_t offset = 0, bytes = 0;
+};
+
+/// A problem with its weights packed and its kernel compiled.
+class CompiledKernel {
+public:
+  ~CompiledKernel();
+  /// Null, with a message in `error`, where it does not compile. Without
+  /// `generateCode` only the texts are made; without `withReference` there is
+  /// nothing to compare with.
+  static std::unique_ptr<CompiledKernel> get(const KernelProblem &problem,
+                                             std::string &error,
+                                             bool generateCode = true,
+                                             bool withReference = true);
+
+  /// Runs the kernel on `threads` threads, each of which calls it once.
+  void run(int threads);
+  /// One thread's part: with other memory for the first leaves if `packed`.
+  void call(int tid, int threads, void *team,
+            llvm::ArrayRef<uint8_t *> packed = {});
+
+  /// y in double from evaluate()'s weight, ‖y − ŷ‖₂ / ‖y‖₂.
+  double relativeError() const;
+  /// Whether everything around the buffers is as it was.
+  bool bordersIntact() const;
+
+  const KernelProblem problem;
+  std::unique_ptr<codegen::LinearSpec> spec;
+  std::vector<Buffer> packed;
+  Buffer x, bias, residual, out, scratch;
+  /// y without the padding of its rows.
+  std::vector<float> result() const;
+  /// Bytes of the packed leaves.
+  int64_t weightBytes() const;
+
+  /// The kernel as vector IR and (without generateCode) as assembly.
+  std::string vectorIr, assembly;
+
+private:
+  explicit CompiledKernel(const KernelProblem &problem);
+
+  std::unique_ptr<mlir::MLIRContext> context;
+  std::unique_ptr<mlir::ExecutionEngine> engine;
+  void (*function)(void **) = nullptr;
+  std::vector<double> expected;
+  int64_t xStride = 0, outStride = 0;
+};
+
+/// A barrier for `miura_barrier`: spins.
+struct SpinBarrier {
+  explicit SpinBarrier(int count) : count(count) {}
+  void wait();
+  int count;
+  int arrived = 0, generation = 0;
+};
+
+} // namespace miura::test
+
+#endif // MIURA_TEST_NUMERICS_KERNELPROBLEM_H

@@ -1,0 +1,135 @@
+//===- KernelTest.cpp - Generated kernels against numbers -----------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Checks kernels of chosen and of random expressions, sizes, instruction sets
+/// and threads against evaluate() and a loop in double. A failure prints the
+/// problem string, which the benchmark repeats.
+///
+//===----------------------------------------------------------------------===//
+
+#include "KernelProblem.h"
+#include "gtest/gtest.h"
+#include <cmath>
+#include <cstring>
+#include <random>
+
+using namespace miura::test;
+
+/// Sums are in f32: k roundings of 2^-24 that add up as a random walk, and
+/// those of a scale and of the epilogue.
+static double tolerance(const KernelProblem &problem) {
+  return 0x1p-24 * (8 + 2 * std::sqrt((double)problem.k));
+}
+
+static void check(const KernelProblem &problem) {
+  std::string repeat =
+      "repeat with: miura-bench-kernels --mode=C \"" + problem.str() + "\"";
+  auto *row = miura::codegen::findIsaRow(problem.isa);
+  ASSERT_TRUE(row) << problem.isa;
+  if (!miura::codegen::hostHas(*row))
+    GTEST_SKIP() << "this machine has no " << problem.isa;
+  std::string error;
+  auto kernel = CompiledKernel::get(problem, error);
+  ASSERT_TRUE(kernel) << error << "\n" << repeat;
+  kernel->run(problem.threads);
+  EXPECT_LE(kernel->relativeError(), tolerance(problem)) << repeat;
+  EXPECT_TRUE(kernel->bordersIntact()) << "wrote beyond its memory; " << repeat;
+  // The result does not depend on the number of threads.
+  std::vector<float> first = kernel->result();
+  for (int threads : {1, 2, 3, 5}) {
+    kernel->run(threads);
+    std::vector<float> again = kernel->result();
+    EXPECT_EQ(std::memcmp(first.data(), again.data(), 4 * first.size()), 0)
+        << "differs on " << threads << " threads; " << repeat;
+  }
+}
+
+static void check(const std::string &text) {
+  auto problem = KernelProblem::parse(text);
+  ASSERT_TRUE((bool)problem) << llvm::toString(problem.takeError());
+  check(*problem);
+}
+
+namespace {
+class Kernels : public testing::TestWithParam<std::tuple<const char *, int>> {};
+} // namespace
+
+/// Every leaf, both kinds of activations, decode and a tile with a remainder.
+TEST_P(Kernels, MatchTheReference) {
+  auto [weight, rows] = GetParam();
+  for (const miura::codegen::IsaRow &row : miura::codegen::getIsaRows())
+    for (const char *act : {"f32", "i8"})
+      check("w=" + std::string(weight) + " m=" + std::to_string(rows) +
+            " n=150 k=288 act=" + act + " isa=" + row.name.str() + " bias");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Leaves, Kernels,
+    testing::Combine(testing::Values("f32", "f16", "bf16", "f32t", "f16t",
+                                     "q8b32", "q4b32", "q3b32", "q2b32",
+                                     "q5b32", "q6b32u", "q7b0", "q4b0", "q3b0",
+                                     "q2b0z", "q8b0s", "q4b32z", "q4b32uz",
+                                     "q4b32f", "q3b32uz", "q8b128z", "q2b16",
+                                     "q4b4", "q3b12", "q4b32t", "q3b0t",
+                                     "q8b32zt", "q4b32r8", "q4b0r0", "q4b256",
+                                     "q4b1024", "q4b32+lr32", "q4b32+lr20",
+                                     "q4b32+q2b32", "f16+lr8:f32",
+                                     "q2b32+lr24:q4b32", "lr32"),
+                     testing::Values(1, 7)));
+
+TEST(Kernels, Sizes) {
+  for (int n : {1, 16, 63, 64, 65, 192})
+    for (int k : {1, 3, 31, 32, 33, 100})
+      for (const char *rest :
+           {"w=q4b32 m=1 act=i8", "w=f32 m=2", "w=q3b32 m=1", "w=f16 m=1"})
+        check(std::string(rest) + " n=" + std::to_string(n) +
+              " k=" + std::to_string(k));
+}
+
+TEST(Kernels, Neighbours) {
+  for (const char *weight : {"f32", "q4b32", "q4b32+lr16"})
+    for (const char *rest :
+         {"m=1 residual", "m=1 inplace bias", "m=8 residual bias",
+          "m=13 inplace", "m=1 inplace act=i8", "m=7 inplace bias act=i8"})
+      check("w=" + std::string(weight) + " n=200 k=320 threads=2 " + rest);
+}
+
+TEST(Kernels, Random) {
+  std::mt19937 random(20260);
+  auto draw = [&](int low, int high) {
+    return low + (int)(random() % (unsigned)(high - low + 1));
+  };
+  const char *ends[] = {"", "z", "u", "uz", "f", "s", "sz", "t", "zt"};
+  for (int i = 0; i < 40; ++i) {
+    std::string weight = "q" + std::to_string(draw(2, 8)) + "b" +
+                         std::to_string(4 * draw(0, 20)) + ends[draw(0, 8)];
+    if (draw(0, 3) == 0)
+      weight = draw(0, 1) ? "f16" : "f32";
+    if (draw(0, 3) == 0)
+      weight += "+lr" + std::to_string(draw(1, 80));
+    KernelProblem problem;
+    problem.weight = weight;
+    problem.m = draw(0, 1) ? 1 : draw(2, 20);
+    problem.n = draw(1, 300);
+    problem.k = draw(1, 600);
+    problem.int8 = draw(0, 1);
+    problem.bias = draw(0, 1);
+    problem.residual = draw(0, 1);
+    problem.isa = draw(0, 2) ? "avx512vnni" : "avx2";
+    problem.threads = draw(1, 4);
+    problem.seed = i + 1;
+    check(problem);
+  }
+}
+
+TEST(KernelProblems, BadWordsAreNamed) {
+  auto problem = KernelProblem::parse("w=f32 rows=3");
+  ASSERT_FALSE((bool)problem);
+  EXPECT_EQ(llvm::toString(problem.takeError()),
+            "bad word in the problem: 'rows=3'");
+}
