@@ -9,6 +9,7 @@
 #include "miura/Codegen/Step/Passes.h"
 #include "miura/Conversion/MiuraToKernels/Passes.h"
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Conversion/ONNXNormalize/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Pipelines/Compile.h"
@@ -25,6 +26,7 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   registry.insert<miura::MiuraDialect>();
   miura::registerMiuraToLinalgPasses();
+  miura::registerONNXNormalizePasses();
   miura::registerReferencePipeline();
   miura::registerMiuraTransformsPasses();
   miura::codegen::registerPanelLeaves(registry);
