@@ -1,0 +1,343 @@
+//===- AttentionTest.cpp - The attention kernel against a naive loop ------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Random and odd shapes, few and many queries, every mask, both vector
+/// lengths, against two passes in double. The bound: scores of at most 6 in
+/// size have an absolute error of about (size + 4) · 2⁻²⁴ · Σ|q||k| ≤
+/// 200 · 2⁻²⁴ · 6 in f32, which is the relative error of a weight; the result
+/// is a mean of values of at most 1, so 1e-4 is safe and a wrong slot or mask
+/// (which moves it by 1e-2 and more) is seen.
+///
+//===----------------------------------------------------------------------===//
+
+#include "KernelRunner.h"
+#include "miura/Codegen/CPU/VectorKernels.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "gtest/gtest.h"
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+using namespace miura::codegen;
+using namespace miura::test;
+using mlir::ShapedType;
+
+namespace {
+
+struct Case {
+  AttentionSpec spec;
+  int64_t batch, sequence, capacity;
+  /// Filled slots of row 0; other rows have fewer.
+  int64_t length;
+};
+
+struct Problem {
+  Problem(const Case &c, unsigned seed)
+      : c(c), query(c.batch * c.sequence * c.spec.heads * c.spec.size),
+        key(c.batch * c.spec.kvHeads * c.capacity * c.spec.size),
+        value(c.batch * c.spec.kvHeads * c.capacity * c.spec.valueSize),
+        out(c.batch * c.sequence * c.spec.heads * c.spec.valueSize),
+        lengths(c.batch), padding(c.batch * c.capacity) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (float &x : query)
+      x = uniform(random);
+    for (int64_t b = 0; b < c.batch; ++b)
+      lengths[b] = std::max<int64_t>(0, c.length - 7 * b);
+    // Slots behind the last query stay NaN: nobody may use them.
+    for (int64_t b = 0; b < c.batch; ++b)
+      for (int64_t h = 0; h < c.spec.kvHeads; ++h)
+        for (int64_t j = 0; j < std::min(c.capacity, lengths[b] + c.sequence);
+             ++j) {
+          int64_t slot = (b * c.spec.kvHeads + h) * c.capacity + j;
+          for (int64_t d = 0; d < c.spec.size; ++d)
+            key[slot * c.spec.size + d] = uniform(random);
+          for (int64_t d = 0; d < c.spec.valueSize; ++d)
+            value[slot * c.spec.valueSize + d] = uniform(random);
+        }
+    for (int64_t b = 0; b < c.batch; ++b)
+      for (int64_t j = 0; j < c.capacity; ++j)
+        padding[b * c.capacity + j] =
+            b == 1 ? j > c.capacity : random() % 4 != 0;
+  }
+
+  bool sees(int64_t b, int64_t t, int64_t j) {
+    int64_t at = lengths[b] + t;
+    if (c.spec.causal ? j > at : j >= lengths[b] + c.sequence)
+      return false;
+    if (c.spec.window && j <= at - c.spec.window)
+      return false;
+    return !c.spec.padding || padding[b * c.capacity + j] != 0;
+  }
+
+  std::vector<double> reference() {
+    const AttentionSpec &s = c.spec;
+    std::vector<double> result(out.size());
+    for (int64_t b = 0; b < c.batch; ++b)
+      for (int64_t t = 0; t < c.sequence; ++t)
+        for (int64_t h = 0; h < s.heads; ++h) {
+          int64_t head = b * s.kvHeads + h / (s.heads / s.kvHeads);
+          float *q = &query[((b * c.sequence + t) * s.heads + h) * s.size];
+          std::vector<double> weight(c.capacity, 0.0);
+          double most = -1e300, total = 0;
+          for (int64_t j = 0; j < c.capacity; ++j) {
+            if (!sees(b, t, j))
+              continue;
+            double dot = 0;
+            for (int64_t d = 0; d < s.size; ++d)
+              dot += double(q[d]) * key[(head * c.capacity + j) * s.size + d];
+            dot *= s.scale;
+            if (s.softcap > 0)
+              dot = s.softcap * std::tanh(dot / s.softcap);
+            weight[j] = dot;
+            most = std::max(most, dot);
+          }
+          for (int64_t j = 0; j < c.capacity; ++j) {
+            weight[j] = sees(b, t, j) ? std::exp(weight[j] - most) : 0;
+            total += weight[j];
+          }
+          double *o =
+              &result[((b * c.sequence + t) * s.heads + h) * s.valueSize];
+          for (int64_t j = 0; j < c.capacity; ++j)
+            if (weight[j] > 0)
+              for (int64_t d = 0; d < s.valueSize; ++d)
+                o[d] += weight[j] / total *
+                        value[(head * c.capacity + j) * s.valueSize + d];
+        }
+    return result;
+  }
+
+  Arguments arguments(Buffer<char> &scratch) {
+    const AttentionSpec &s = c.spec;
+    Arguments a;
+    a.memref(query.begin(), {c.batch, c.sequence, s.heads * s.size});
+    a.memref(key.begin(), {c.batch, s.kvHeads, c.capacity, s.size});
+    a.memref(value.begin(), {c.batch, s.kvHeads, c.capacity, s.valueSize});
+    a.memref(lengths.begin(), {c.batch});
+    if (s.padding)
+      a.memref(padding.begin(), {c.batch, c.capacity});
+    a.memref(out.begin(), {c.batch, c.sequence, s.heads * s.valueSize});
+    a.memref(scratch.begin(), {static_cast<int64_t>(scratch.size())});
+    return a;
+  }
+
+  Case c;
+  Buffer<float> query, key, value, out;
+  Buffer<int64_t> lengths;
+  Buffer<int8_t> padding;
+};
+
+/// `open` leaves every size of the memrefs dynamic, with dynamic strides.
+void addAttention(KernelRunner &runner, llvm::StringRef name,
+                  const AttentionSpec &spec, unsigned bits, bool open = false) {
+  constexpr int64_t any = ShapedType::kDynamic;
+  auto type = [&](llvm::ArrayRef<int64_t> shape) -> mlir::Type {
+    if (!open)
+      return runner.memref(shape, runner.f32());
+    llvm::SmallVector<int64_t> sizes(shape.size(), any), strides = sizes;
+    strides.back() = 1;
+    return mlir::MemRefType::get(
+        sizes, runner.f32(),
+        mlir::StridedLayoutAttr::get(&runner.context, any, strides));
+  };
+  llvm::SmallVector<mlir::Type> types = {
+      type({any, any, spec.heads * spec.size}),
+      type({any, spec.kvHeads, any, spec.size}),
+      type({any, spec.kvHeads, any, spec.valueSize}),
+      runner.memref({any}, runner.integer(64))};
+  if (spec.padding)
+    types.push_back(runner.memref({any, any}, runner.integer(8)));
+  types.push_back(type({any, any, spec.heads * spec.valueSize}));
+  types.push_back(runner.memref({any}, runner.integer(8)));
+  auto func = runner.addKernel(name, types);
+  mlir::OpBuilder builder(&runner.context);
+  emitAttentionKernel(builder, func, spec, bits);
+}
+
+AttentionSpec makeSpec(int64_t heads, int64_t kvHeads, int64_t size,
+                       int64_t valueSize) {
+  AttentionSpec spec;
+  spec.heads = heads;
+  spec.kvHeads = kvHeads;
+  spec.size = size;
+  spec.valueSize = valueSize;
+  spec.scale = 2.0 / std::sqrt(double(size));
+  return spec;
+}
+
+bool hostHas(unsigned bits) {
+  return bits == 512
+             ? __builtin_cpu_supports("avx512vl") &&
+                   __builtin_cpu_supports("avx512bw")
+             : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+const char *cpuOf(unsigned bits) {
+  return bits == 512 ? "skylake-avx512" : "haswell";
+}
+
+class AttentionTest : public ::testing::TestWithParam<unsigned> {
+protected:
+  void check(const AttentionSpec &spec, bool open = false) {
+    unsigned bits = GetParam();
+    KernelRunner runner;
+    addAttention(runner, "attention", spec, bits, open);
+    ASSERT_TRUE(runner.compile(cpuOf(bits)));
+    EXPECT_EQ(runner.callsInAssembly(), std::vector<std::string>());
+    if (!hostHas(bits))
+      GTEST_SKIP() << "compiled only: this machine lacks the instructions";
+    // {batch, sequence, capacity, length}
+    for (auto [batch, sequence, capacity, length] :
+         std::vector<std::array<int64_t, 4>>{{1, 1, 1, 0},
+                                             {1, 1, 300, 256},
+                                             {3, 1, 137, 136},
+                                             {2, 3, 50, 29},
+                                             {1, 4, 261, 125},
+                                             {1, 5, 17, 12},
+                                             {2, 37, 150, 100},
+                                             {1, 131, 400, 257},
+                                             {1, 129, 129, 0}}) {
+      Case c{spec, batch, sequence, capacity, length};
+      Problem problem(c, 11 * sequence + capacity);
+      std::vector<double> expected = problem.reference();
+      std::vector<float> first;
+      for (int threads : {1, 2, 3}) {
+        Buffer<char> scratch(getAttentionScratchBytes(
+            spec, bits, batch, sequence, capacity, threads));
+        std::fill(problem.out.begin(), problem.out.end(), NAN);
+        runner.run("attention", problem.arguments(scratch), threads);
+        double worst = 0;
+        for (size_t i = 0; i < expected.size(); ++i) {
+          double error = std::abs(problem.out[i] - expected[i]);
+          worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+        }
+        EXPECT_LE(worst, 1e-4)
+            << "batch " << batch << " sequence " << sequence << " capacity "
+            << capacity << " length " << length << " threads " << threads;
+        EXPECT_TRUE(problem.out.isIntact() && scratch.isIntact());
+        if (threads == 1)
+          first = problem.out.copy();
+        else
+          EXPECT_EQ(0, memcmp(first.data(), problem.out.begin(),
+                              first.size() * sizeof(float)))
+              << "the result depends on the number of threads";
+      }
+    }
+  }
+};
+
+TEST_P(AttentionTest, GroupedHeads) { check(makeSpec(9, 3, 64, 64)); }
+TEST_P(AttentionTest, OneKeyPerQueryHead) { check(makeSpec(6, 6, 48, 48)); }
+TEST_P(AttentionTest, OneKeyHead) { check(makeSpec(7, 1, 32, 32)); }
+TEST_P(AttentionTest, SmallHeads) { check(makeSpec(8, 4, 8, 8)); }
+TEST_P(AttentionTest, OddSizes) { check(makeSpec(4, 2, 21, 5)); }
+TEST_P(AttentionTest, LargeHeads) { check(makeSpec(5, 1, 128, 128)); }
+TEST_P(AttentionTest, OpenStrides) { check(makeSpec(4, 2, 20, 24), true); }
+TEST_P(AttentionTest, Window) {
+  AttentionSpec spec = makeSpec(6, 2, 16, 16);
+  spec.window = 19;
+  check(spec);
+  spec.window = 140;
+  spec.padding = true;
+  check(spec);
+}
+TEST_P(AttentionTest, PaddingHidesSlotsAndWholeRows) {
+  AttentionSpec spec = makeSpec(4, 2, 24, 24);
+  spec.padding = true;
+  check(spec);
+}
+TEST_P(AttentionTest, SoftcapWithoutCausal) {
+  AttentionSpec spec = makeSpec(4, 4, 16, 16);
+  spec.causal = false;
+  spec.softcap = 1.5;
+  check(spec);
+}
+
+INSTANTIATE_TEST_SUITE_P(Bits, AttentionTest, ::testing::Values(256u, 512u),
+                         [](const auto &info) {
+                           return "vector" + std::to_string(info.param);
+                         });
+
+/// The scratch formula as IR gives the numbers of the C++ one.
+TEST(AttentionScratch, IrAgrees) {
+  KernelRunner runner;
+  AttentionSpec spec = makeSpec(9, 3, 64, 48);
+  auto func = runner.addKernel(
+      "size", {runner.memref({ShapedType::kDynamic}, runner.integer(64))});
+  mlir::OpBuilder builder(&runner.context);
+  builder.setInsertionPointToStart(func.addEntryBlock());
+  mlir::Location loc = func.getLoc();
+  auto constant = [&](int64_t v) -> mlir::Value {
+    return mlir::arith::ConstantIndexOp::create(builder, loc, v);
+  };
+  auto load = [&](int64_t i) -> mlir::Value {
+    mlir::Value v = mlir::memref::LoadOp::create(
+        builder, loc, func.getArgument(0), mlir::ValueRange{constant(i)});
+    return mlir::arith::IndexCastOp::create(builder, loc,
+                                            builder.getIndexType(), v);
+  };
+  mlir::Value size = emitAttentionScratchBytes(builder, loc, spec, 256, load(0),
+                                               load(1), load(2), load(3));
+  size = mlir::arith::IndexCastOp::create(builder, loc, builder.getI64Type(),
+                                          size);
+  mlir::memref::StoreOp::create(builder, loc, size, func.getArgument(0),
+                                mlir::ValueRange{constant(4)});
+  mlir::func::ReturnOp::create(builder, loc);
+  ASSERT_TRUE(runner.compile(""));
+  for (auto [b, t, c, n] : std::vector<std::array<int64_t, 4>>{
+           {1, 1, 256, 2}, {3, 4, 1000, 1}, {2, 128, 129, 5}}) {
+    int64_t data[] = {b, t, c, n, 0};
+    runner.run("size", Arguments().memref(data, {5}), 1);
+    EXPECT_EQ(data[4], getAttentionScratchBytes(spec, 256, b, t, c, n));
+  }
+}
+
+/// Not run by default: prints times on this machine.
+TEST(AttentionSpeed, DISABLED_SmallModel) {
+  for (unsigned bits : {256u, 512u}) {
+    if (!hostHas(bits))
+      continue;
+    AttentionSpec spec = makeSpec(9, 3, 64, 64);
+    spec.padding = true;
+    KernelRunner runner;
+    addAttention(runner, "attention", spec, bits);
+    ASSERT_TRUE(runner.compile(cpuOf(bits)));
+    if (const char *path = getenv("MIURA_ASSEMBLY")) {
+      FILE *file = fopen((path + std::to_string(bits) + ".s").c_str(), "w");
+      fputs(runner.assembly.c_str(), file);
+      fclose(file);
+    }
+    for (auto [sequence, length] :
+         std::vector<std::array<int64_t, 2>>{{1, 128},
+                                             {1, 256},
+                                             {1, 1024},
+                                             {1, 2047},
+                                             {128, 0},
+                                             {128, 512},
+                                             {512, 0}}) {
+      Case c{spec, 1, sequence, 2048, length};
+      Problem problem(c, 3);
+      std::fill(problem.padding.begin(), problem.padding.end(), 1);
+      for (int threads : {1, 2}) {
+        Buffer<char> scratch(getAttentionScratchBytes(spec, bits, 1, sequence,
+                                                      c.capacity, threads));
+        double seconds = runner.time("attention", problem.arguments(scratch),
+                                     threads, sequence == 1 ? 200 : 20);
+        double pairs = sequence * (length + (sequence + 1) / 2.0);
+        printf("bits %u queries %4ld length %4ld threads %d: %8.1f us, %6.1f "
+               "GFLOP/s, %5.1f GB/s of keys and values\n",
+               bits, long(sequence), long(length), threads, seconds * 1e6,
+               pairs * 9 * 64 * 4 / seconds * 1e-9,
+               (length + sequence) * 3 * 64 * 8 / seconds * 1e-9);
+      }
+    }
+  }
+}
+
+} // namespace
