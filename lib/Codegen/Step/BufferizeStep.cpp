@@ -47,6 +47,13 @@ struct KernelBufferization
            llvm::is_contained(kernel.getInputs(), operand.get());
   }
 
+  /// The region's arguments are tensors for ever, and do not count.
+  bool hasTensorSemantics(Operation *op) const {
+    auto isTensor = [](Type type) { return isa<TensorType>(type); };
+    return llvm::any_of(op->getOperandTypes(), isTensor) ||
+           llvm::any_of(op->getResultTypes(), isTensor);
+  }
+
   /// An input that is the output too is updated in place by the kernel itself.
   bool isNotConflicting(Operation *op, OpOperand *read, OpOperand *write,
                         const AnalysisState &state) const {
