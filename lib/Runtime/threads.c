@@ -10,10 +10,12 @@
  * A step runs on every thread of a persistent team, with barriers between its
  * kernels: hundreds per token, a few microseconds apart. So waiting spins first
  * and sleeps on a futex after that: a wait that is met while spinning costs no
- * system call, and a team whose processors are taken by others does not burn
- * what they leave. The barrier counts arrivals and has a generation, after
- * Mellor-Crummey and Scott, "Algorithms for Scalable Synchronization on
- * Shared-Memory Multiprocessors" (1991), section 3.1.
+ * system call. How long it spins is learnt: a wait that had to sleep after all
+ * halves it, one that did not lets it grow again; so a team whose processors
+ * are taken by others does not burn what they leave. The barrier counts
+ * arrivals and has a generation, after Mellor-Crummey and Scott, "Algorithms
+ * for Scalable Synchronization on Shared-Memory Multiprocessors" (1991),
+ * section 3.1.
  */
 #define _GNU_SOURCE
 #include "Abi.h"
@@ -27,6 +29,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* About a microsecond: what a futex costs anyway. */
+enum { FEWEST_SPINS = 64 };
+
 /* A line each, so that a thread that spins on one does not disturb the other.
  */
 struct signal {
@@ -39,7 +44,8 @@ struct miura_team {
   struct signal job;        /* counts jobs */
   _Alignas(64) atomic_int arrived;
   int threads;
-  int spins;
+  int most_spins;
+  atomic_int spins;
   atomic_int stop;
   miura_team_function function;
   void *argument;
@@ -70,10 +76,15 @@ static inline void relax(void) {
 }
 
 /* Returns when `s->value` is no longer `seen`. */
-static void wait_for_change(struct signal *s, unsigned seen, int spins) {
+static void wait_for_change(miura_team *team, struct signal *s, unsigned seen) {
+  int spins = atomic_load_explicit(&team->spins, memory_order_relaxed);
   for (int i = 0; i < spins; ++i) {
-    if (atomic_load_explicit(&s->value, memory_order_acquire) != seen)
+    if (atomic_load_explicit(&s->value, memory_order_acquire) != seen) {
+      if (spins < team->most_spins)
+        atomic_store_explicit(&team->spins, spins + spins / 16 + 1,
+                              memory_order_relaxed);
       return;
+    }
     relax();
   }
   /* The order of `sleepers` and `value` here and in `change` must be total: one
@@ -82,6 +93,8 @@ static void wait_for_change(struct signal *s, unsigned seen, int spins) {
   while (atomic_load(&s->value) == seen)
     syscall(SYS_futex, &s->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
   atomic_fetch_sub(&s->sleepers, 1);
+  if (spins > FEWEST_SPINS)
+    atomic_store_explicit(&team->spins, spins / 2, memory_order_relaxed);
 }
 
 static void change(struct signal *s) {
@@ -101,7 +114,7 @@ static void barrier(miura_team *team) {
     change(&team->generation);
     return;
   }
-  wait_for_change(&team->generation, generation, team->spins);
+  wait_for_change(team, &team->generation, generation);
 }
 
 void miura_barrier(intptr_t team) { barrier((miura_team *)team); }
@@ -111,7 +124,7 @@ static void *work(void *opaque) {
   free(opaque);
   miura_team *team = self.team;
   for (unsigned seen = 0;; ++seen) {
-    wait_for_change(&team->job, seen, team->spins);
+    wait_for_change(team, &team->job, seen);
     if (atomic_load_explicit(&team->stop, memory_order_relaxed))
       return NULL;
     team->function(team->argument, (intptr_t)team, self.tid, team->threads);
@@ -130,7 +143,8 @@ miura_team *miura_team_create(int threads) {
   *team = (miura_team){.threads = threads};
   /* About 0.2 ms, which is longer than sampling a token takes and shorter than
    * a time slice; next to nothing where threads must share processors. */
-  team->spins = threads <= miura_processors() ? 20000 : 50;
+  team->most_spins = threads <= miura_processors() ? 20000 : FEWEST_SPINS;
+  team->spins = team->most_spins;
   team->handles = calloc((size_t)threads, sizeof *team->handles);
   if (!team->handles) {
     free(team);
