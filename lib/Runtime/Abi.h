@@ -16,6 +16,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define MIURA_ABI 1
 
 /** A memref as MLIR lowers it, of any rank up to 4 (sizes and strides are
@@ -79,5 +83,9 @@ extern const miura_program_table miura_program
 /** Waits until every thread of the team has come here. Generated code calls it.
  */
 __attribute__((visibility("hidden"))) void miura_barrier(intptr_t team);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* MIURA_RUNTIME_ABI_H */
