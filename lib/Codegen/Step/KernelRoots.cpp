@@ -337,6 +337,32 @@ public:
   }
 };
 
+class LayerNormRoot : public KernelRoot {
+public:
+  StringRef getName() const override { return "layer_norm"; }
+  bool matches(KernelOp kernel) const override {
+    return static_cast<bool>(findOp<LayerNormOp>(kernel));
+  }
+  LogicalResult getOperands(OpBuilder &b, KernelOp kernel, const IsaRow &row,
+                            Value threads, Operands &operands) const override {
+    auto norm = findOp<LayerNormOp>(kernel);
+    operands.push_back({asRows(b, getInput(kernel, norm.getInput()))});
+    operands.push_back({asDynamic(b, getInput(kernel, norm.getScale()))});
+    if (norm.getBias())
+      operands.push_back({asDynamic(b, getInput(kernel, norm.getBias()))});
+    operands.push_back({asRows(b, kernel.getOutputs()[0]), true});
+    return success();
+  }
+  FailureOr<func::FuncOp> emit(KernelOp kernel, const IsaRow &row,
+                               Create create) const override {
+    func::FuncOp func = create("");
+    auto norm = findOp<LayerNormOp>(kernel);
+    emitLayerNormKernel(func, row, norm.getEpsilon().convertToDouble(),
+                        static_cast<bool>(norm.getBias()));
+    return func;
+  }
+};
+
 class SiluMulRoot : public KernelRoot {
 public:
   StringRef getName() const override { return "silu_mul"; }
@@ -423,11 +449,13 @@ const KernelRoot *miura::findKernelRoot(KernelOp kernel) {
   static const AppendRoot append;
   static const RopeRoot rope;
   static const RmsNormRoot norm;
+  static const LayerNormRoot layerNorm;
   static const SiluMulRoot silu;
   static const TakeLastRoot last;
   static const EmbeddingRoot embedding;
-  static const KernelRoot *const roots[] = {
-      &linear, &attention, &append, &rope, &norm, &silu, &last, &embedding};
+  static const KernelRoot *const roots[] = {&linear, &attention, &append,
+                                            &rope,   &norm,      &layerNorm,
+                                            &silu,   &last,      &embedding};
   for (const KernelRoot *root : roots)
     if (root->matches(kernel))
       return root;

@@ -189,9 +189,9 @@ static std::optional<Group> formGroup(Operation *op) {
     group.sizes = {{from, 0}, {from, 1}, {Value(), 0}};
     return group;
   }
-  if (auto norm = dyn_cast<RmsNormOp>(op)) {
+  if (isa<RmsNormOp, LayerNormOp>(op)) {
     group.ops.push_back(op);
-    group.sizes = sizesOf(norm.getInput());
+    group.sizes = sizesOf(op->getOperand(0));
     return group;
   }
   if (auto embedding = dyn_cast<EmbeddingOp>(op)) {
@@ -362,7 +362,8 @@ struct FormKernels : public miura::impl::FormKernelsPassBase<FormKernels> {
       SmallVector<Operation *> roots;
       function.walk([&](Operation *op) {
         if (isa<LinearOp, CachedAttentionOp, CacheAppendOp, RmsNormOp,
-                EmbeddingOp, TakeLastOp, SiluOp, MergeHeadsOp>(op) &&
+                LayerNormOp, EmbeddingOp, TakeLastOp, SiluOp, MergeHeadsOp>(
+                op) &&
             !op->getParentOfType<KernelOp>())
           roots.push_back(op);
       });

@@ -26,6 +26,10 @@ namespace miura::codegen {
 void emitRmsNormKernel(mlir::func::FuncOp func, const IsaRow &row,
                        double epsilon);
 
+/// func(x : rows, scale : memref<?xf32>, [bias : memref<?xf32>,] out : rows)
+void emitLayerNormKernel(mlir::func::FuncOp func, const IsaRow &row,
+                         double epsilon, bool hasBias);
+
 /// func(gate : rows, up : rows, out : rows): silu(gate) · up.
 void emitSiluMulKernel(mlir::func::FuncOp func, const IsaRow &row);
 
