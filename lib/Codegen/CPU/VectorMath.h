@@ -27,7 +27,7 @@ mlir::Value emitExp2(VectorBuilder &b, mlir::Value x);
 /// infinity and NaN as in emitExp2.
 mlir::Value emitExp(VectorBuilder &b, mlir::Value x);
 
-/// tanh x with an absolute error of at most 2⁻²³.
+/// tanh x with an absolute error of at most 3 · 2⁻²⁴.
 mlir::Value emitTanh(VectorBuilder &b, mlir::Value x);
 
 /// x / (1 + e^−x) with a relative error of at most 3 · 2⁻²³ for x ≥ −87.
