@@ -31,13 +31,15 @@ static std::string getOutputName() {
   return *static_cast<llvm::cl::opt<std::string> *>(output->second);
 }
 
-void miura::registerImportOnnxTranslation() {
+void miura::registerImportOnnxTranslation(StringRef path) {
   static TranslateToMLIRRegistration registration(
       "import-onnx", "import an ONNX model as miura.onnx_node ops",
-      [](llvm::SourceMgr &sources,
-         MLIRContext *context) -> OwningOpRef<Operation *> {
-        StringRef path = sources.getMemoryBuffer(sources.getMainFileID())
-                             ->getBufferIdentifier();
+      [input = path.str()](llvm::SourceMgr &sources,
+                           MLIRContext *context) -> OwningOpRef<Operation *> {
+        StringRef path = input;
+        if (path.empty())
+          path = sources.getMemoryBuffer(sources.getMainFileID())
+                     ->getBufferIdentifier();
         if (path == "-" || path == "<stdin>") {
           emitError(UnknownLoc::get(context))
               << "an ONNX model cannot be read from standard input: its "

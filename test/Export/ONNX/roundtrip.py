@@ -7,6 +7,7 @@
 """Imports and exports every model given and compares the two files.
 
 usage: roundtrip.py MIURA_TRANSLATE FOLDER_OR_FILE...
+       roundtrip.py --compare A.onnx B.onnx
 
 Compared, field by field: versions, producer, metadata, functions, inputs,
 outputs, value_info (as a set), every node with inputs, outputs, attributes in
@@ -139,18 +140,23 @@ def check(translate, path):
             if done.returncode or done.stderr:
                 return None, [done.stderr.strip().splitlines()[0]
                               if done.stderr else "exit %d" % done.returncode]
-        a = onnx.load(path, load_external_data=False)
-        b = onnx.load(out, load_external_data=False)
-        comparison = Comparison(os.path.dirname(os.path.abspath(path)), folder)
-        comparison.message("model", a, b)
+        comparison = compare(path, out)
         size = os.path.getsize(mlir)
         return (comparison, size), comparison.differences
+
+
+def compare(a, b):
+    comparison = Comparison(os.path.dirname(os.path.abspath(a)),
+                            os.path.dirname(os.path.abspath(b)))
+    comparison.message("model", onnx.load(a, load_external_data=False),
+                       onnx.load(b, load_external_data=False))
+    return comparison
 
 
 def main():
     translate, paths = sys.argv[1], sys.argv[2:]
     models = []
-    for path in paths:
+    for path in paths[:1] if translate == "--compare" else paths:
         if os.path.isfile(path):
             models.append(path)
         for folder, _, files in os.walk(path):
@@ -161,7 +167,12 @@ def main():
                                       "mlir"))
     for path in sorted(models):
         name = os.path.basename(os.path.dirname(path))
-        facts, differences = check(translate, path)
+        if translate == "--compare":
+            comparison = compare(path, paths[1])
+            facts = comparison, 0
+            differences = comparison.differences
+        else:
+            facts, differences = check(translate, path)
         if facts:
             comparison, size = facts
             print("%-52s %6d %7d %12d %9d %s" % (

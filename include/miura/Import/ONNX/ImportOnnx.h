@@ -78,8 +78,9 @@ mlir::LogicalResult importOnnxModel(const onnx::ModelProto &model,
                                     llvm::StringRef path,
                                     mlir::ModuleOp module);
 
-/// Registers `--import-onnx` of miura-translate.
-void registerImportOnnxTranslation();
+/// Registers `--import-onnx` of miura-translate. It imports the file `path`,
+/// or, if that is empty, the file that the driver's buffer is named for.
+void registerImportOnnxTranslation(llvm::StringRef path = "");
 
 } // namespace miura
 
