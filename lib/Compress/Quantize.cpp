@@ -144,14 +144,13 @@ FitResult compress::fitGrid(ArrayRef<float> values,
   Search search(values, options);
   float half = (float)(1 << (options.bits - 1));
   if (options.symmetric) {
-    // The end of the larger magnitude is where the longer side is wanted.
-    float extreme = -least >= greatest ? least : greatest;
+    float extreme = std::max(-least, greatest);
     // Above 5 bits clipping does not pay; the two plain choices remain.
     float step = options.bits <= 5 ? 0.25f : 1.0f;
     float most = options.bits <= 5 ? half + 1 : half;
     for (float d = half - 1; d <= most; d += step) {
-      search.tryGrid(-extreme / d, 0); // the extreme at -d
-      search.tryGrid(extreme / d, 0);
+      search.tryGrid(extreme / d, 0); // of equals, the positive scale
+      search.tryGrid(-extreme / d, 0);
     }
     if (search.found)
       search.tryGrid(

@@ -14,6 +14,8 @@
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Pipelines/Compile.h"
 #include "miura/Target/Reference/Reference.h"
+#include "miura/Transforms/Certificates/Passes.h"
+#include "miura/Transforms/Quantize/Passes.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
@@ -34,6 +36,8 @@ int main(int argc, char **argv) {
   miura::registerMiuraToKernelsPasses();
   miura::registerStepPasses();
   miura::registerCompilePipeline();
+  miura::registerMiuraCertificatesPasses();
+  miura::registerMiuraQuantizePasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Miura's pass driver\n", registry));
 }

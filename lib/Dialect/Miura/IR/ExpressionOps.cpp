@@ -91,19 +91,88 @@ LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
-/// The bytes of a weight's data, or a diagnostic on the op.
-static FailureOr<ArrayRef<uint8_t>> getWeightBytes(WeightOp op) {
-  auto data =
-      SymbolTable::lookupNearestSymbolFrom<WeightDataOp>(op, op.getDataAttr());
-  if (!data || !data.getBytes())
-    return op.emitOpError("has no bytes to read: '@")
-           << op.getData() << "' is only declared; give the original model";
-  auto *dialect = op.getContext()->getOrLoadDialect<MiuraDialect>();
+static WeightDataOp lookupData(WeightOp op) {
+  return SymbolTable::lookupNearestSymbolFrom<WeightDataOp>(op,
+                                                            op.getDataAttr());
+}
+
+static FailureOr<ArrayRef<uint8_t>> getDataBytes(WeightDataOp data) {
+  if (!data.getBytes())
+    return data.emitOpError(
+        "has no bytes to read: it is only declared; give the original model");
+  auto *dialect = data.getContext()->getOrLoadDialect<MiuraDialect>();
   return dialect->getWeightStore().getBytes(*data.getBytes(), data.getLoc());
 }
 
+static HostTensor transposeTensor(const HostTensor &input,
+                                  RankedTensorType type) {
+  HostTensor result;
+  result.type = type;
+  std::array<int64_t, 3> sizes = getBatchRowsColumns(result.type);
+  int64_t batch = sizes[0], rows = sizes[1], columns = sizes[2];
+  auto swap = [&](auto &from, auto &to) {
+    to.resize(from.size());
+    for (int64_t b = 0; b < batch; ++b)
+      for (int64_t r = 0; !from.empty() && r < rows; ++r)
+        for (int64_t c = 0; c < columns; ++c)
+          to[(b * rows + r) * columns + c] = from[(b * columns + c) * rows + r];
+  };
+  swap(input.floats, result.floats);
+  swap(input.ints, result.ints);
+  return result;
+}
+
+FailureOr<HostTensor> miura::readWeightRows(WeightDataOp data, bool transposed,
+                                            int64_t first, int64_t count) {
+  auto type = cast<RankedTensorType>(data.getType());
+  auto bytes = getDataBytes(data);
+  if (failed(bytes))
+    return failure();
+  auto read = [&](RankedTensorType cut, ArrayRef<uint8_t> from) {
+    auto value = readHostTensor(cut, from);
+    if (failed(value))
+      data.emitOpError("has no numbers: ") << type;
+    return value;
+  };
+  int64_t stored = getStoredBytes(type), elements = type.getNumElements();
+  if (!transposed && type.getRank() >= 2 && elements != 0) {
+    int64_t size = stored / type.getDimSize(0);
+    return read(getRowsType(type, count),
+                bytes->slice(first * size, count * size));
+  }
+  if (transposed && type.getRank() == 2 && elements != 0 &&
+      stored % elements == 0) {
+    // Rows of the result are columns of the file: gather them.
+    int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
+    int64_t size = stored / elements;
+    std::vector<uint8_t> cut(rows * count * size);
+    for (int64_t r = 0; r < rows; ++r)
+      memcpy(&cut[r * count * size],
+             bytes->data() + (r * columns + first) * size, count * size);
+    auto value =
+        read(RankedTensorType::get({rows, count}, type.getElementType()), cut);
+    if (failed(value))
+      return failure();
+    return transposeTensor(
+        *value, RankedTensorType::get({count, rows}, type.getElementType()));
+  }
+  auto whole = read(type, *bytes);
+  if (failed(whole))
+    return failure();
+  if (!transposed)
+    return sliceRows(*whole, first, count);
+  SmallVector<int64_t> shape(type.getShape());
+  std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
+  return sliceRows(transposeTensor(*whole, RankedTensorType::get(
+                                               shape, type.getElementType())),
+                   first, count);
+}
+
 FailureOr<HostTensor> WeightOp::evaluate(ArrayRef<HostTensor>) {
-  auto bytes = getWeightBytes(*this);
+  WeightDataOp data = lookupData(*this);
+  FailureOr<ArrayRef<uint8_t>> bytes = failure();
+  if (data)
+    bytes = getDataBytes(data);
   if (failed(bytes))
     return failure();
   auto value = readHostTensor(getResult().getType(), *bytes);
@@ -113,18 +182,10 @@ FailureOr<HostTensor> WeightOp::evaluate(ArrayRef<HostTensor>) {
 }
 
 FailureOr<HostTensor> WeightOp::evaluateRows(int64_t first, int64_t count) {
-  // The elements of a vector may be narrower than a byte.
-  if (getResult().getType().getRank() < 2)
-    return evaluateAndSlice(getResult(), first, count);
-  auto bytes = getWeightBytes(*this);
-  if (failed(bytes))
+  WeightDataOp data = lookupData(*this);
+  if (!data)
     return failure();
-  int64_t size = getStoredBytes(getRowsType(getResult().getType(), 1));
-  auto value = readHostTensor(getRowsType(getResult().getType(), count),
-                              bytes->slice(first * size, count * size));
-  if (failed(value))
-    return emitOpError("has no numbers: ") << getResult().getType();
-  return value;
+  return readWeightRows(data, /*transposed=*/false, first, count);
 }
 
 //===----------------------------------------------------------------------===//
@@ -547,51 +608,17 @@ OpFoldResult TransposeOp::fold(FoldAdaptor) {
   return {};
 }
 
-static HostTensor transposeTensor(const HostTensor &input,
-                                  RankedTensorType type) {
-  HostTensor result;
-  result.type = type;
-  std::array<int64_t, 3> sizes = getBatchRowsColumns(result.type);
-  int64_t batch = sizes[0], rows = sizes[1], columns = sizes[2];
-  auto swap = [&](auto &from, auto &to) {
-    to.resize(from.size());
-    for (int64_t b = 0; b < batch; ++b)
-      for (int64_t r = 0; !from.empty() && r < rows; ++r)
-        for (int64_t c = 0; c < columns; ++c)
-          to[(b * rows + r) * columns + c] = from[(b * columns + c) * rows + r];
-  };
-  swap(input.floats, result.floats);
-  swap(input.ints, result.ints);
-  return result;
-}
-
 FailureOr<HostTensor> TransposeOp::evaluate(ArrayRef<HostTensor> operands) {
   return transposeTensor(operands[0],
                          cast<RankedTensorType>(getResult().getType()));
 }
 
 FailureOr<HostTensor> TransposeOp::evaluateRows(int64_t first, int64_t count) {
-  auto type = cast<RankedTensorType>(getResult().getType());
   auto weight = getInput().getDefiningOp<WeightOp>();
-  int64_t stored = getStoredBytes(type);
-  if (type.getRank() != 2 || !weight || type.getNumElements() == 0 ||
-      stored % type.getNumElements() != 0)
+  WeightDataOp data = weight ? lookupData(weight) : WeightDataOp();
+  if (!data || weight.getResult().getType().getRank() != 2)
     return evaluateAndSlice(getResult(), first, count);
-  // Rows of the result are columns of the file: gather them.
-  auto bytes = getWeightBytes(weight);
-  if (failed(bytes))
-    return failure();
-  int64_t rows = type.getDimSize(1), columns = type.getDimSize(0);
-  int64_t size = stored / type.getNumElements();
-  std::vector<uint8_t> cut(rows * count * size);
-  for (int64_t r = 0; r < rows; ++r)
-    memcpy(&cut[r * count * size], bytes->data() + (r * columns + first) * size,
-           count * size);
-  auto value = readHostTensor(
-      RankedTensorType::get({rows, count}, type.getElementType()), cut);
-  if (failed(value))
-    return emitOpError("has no numbers: ") << type;
-  return transposeTensor(*value, getRowsType(type, count));
+  return readWeightRows(data, /*transposed=*/true, first, count);
 }
 
 OpFoldResult ConvertOp::fold(FoldAdaptor) {

@@ -52,6 +52,11 @@ mlir::FailureOr<HostTensor> evaluateExpression(mlir::Value value);
 mlir::FailureOr<HostTensor>
 evaluateExpressionRows(mlir::Value value, int64_t first, int64_t count);
 
+/// The slice [first, first + count) of the first dimension of a weight, or of
+/// the weight with its last two dimensions swapped, read from its file.
+mlir::FailureOr<HostTensor> readWeightRows(WeightDataOp data, bool transposed,
+                                           int64_t first, int64_t count);
+
 /// The bytes that the leaves of `value` take in a file, each weight_data once.
 int64_t getFileBytes(mlir::Value value);
 
