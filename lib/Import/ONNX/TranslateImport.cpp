@@ -17,6 +17,7 @@
 #include "mlir/Tools/mlir-translate/Translation.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/SourceMgr.h"
+#include <cstdlib>
 
 using namespace mlir;
 using namespace miura;
@@ -50,6 +51,13 @@ void miura::registerImportOnnxTranslation(StringRef path) {
         std::string output = getOutputName();
         if (output != "-")
           options.metaPath = output + ".meta";
+        // Tensors that no file holds as they are needed are written beside
+        // the output.
+        if (output != "-" && !std::getenv("MIURA_WEIGHTS_DIR"))
+          context->getOrLoadDialect<MiuraDialect>()
+              ->getWeightStore()
+              .getFiles()
+              .setWeightsFolder(output + ".weights");
         OwningOpRef<ModuleOp> module = importOnnx(path, context, options);
         return OwningOpRef<Operation *>(module.release().getOperation());
       },

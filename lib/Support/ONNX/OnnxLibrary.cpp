@@ -14,6 +14,7 @@
 
 #include "miura/Support/ONNX/OnnxLibrary.h"
 #include "llvm/ADT/StringMap.h"
+#include <deque>
 #include <exception>
 #include <onnx/inliner/inliner.h>
 #include <onnx/shape_inference/implementation.h>
@@ -51,6 +52,99 @@ static void mergeFileType(const onnx::TypeProto &file,
   }
   *to.mutable_shape() = std::move(merged);
 }
+
+namespace {
+
+/// Gives each value of a subgraph a name of its own while inference runs: the
+/// library keeps what it knows of shapes' values by name alone, and two
+/// branches may use one name for different values.
+class SubgraphRenamer {
+public:
+  void rename(onnx::ModelProto &model) {
+    // Inner names may collide with the main graph's own as well, so only that
+    // keeps its names.
+    renameNodes(*model.mutable_graph());
+  }
+
+  /// Takes the marks away everywhere.
+  static void restore(onnx::GraphProto &graph) {
+    forEachName(graph, [](std::string &name) {
+      if (size_t mark = name.find(kMark); mark != std::string::npos)
+        name.resize(mark);
+    });
+    for (auto &node : *graph.mutable_node())
+      forEachSubgraph(node, restore);
+  }
+
+private:
+  static constexpr char kMark = '\x01';
+
+  template <typename Action>
+  static void forEachSubgraph(onnx::NodeProto &node, Action action) {
+    for (auto &attribute : *node.mutable_attribute()) {
+      if (attribute.has_g())
+        action(*attribute.mutable_g());
+      for (auto &graph : *attribute.mutable_graphs())
+        action(graph);
+    }
+  }
+
+  /// Every place of `graph` itself where a value is named.
+  template <typename Action>
+  static void forEachName(onnx::GraphProto &graph, Action action) {
+    for (auto *list : {graph.mutable_input(), graph.mutable_output(),
+                       graph.mutable_value_info()})
+      for (auto &value : *list)
+        action(*value.mutable_name());
+    for (auto &tensor : *graph.mutable_initializer())
+      action(*tensor.mutable_name());
+    for (auto &sparse : *graph.mutable_sparse_initializer())
+      action(*sparse.mutable_values()->mutable_name());
+    for (auto &node : *graph.mutable_node()) {
+      for (auto &name : *node.mutable_input())
+        action(name);
+      for (auto &name : *node.mutable_output())
+        action(name);
+    }
+  }
+
+  void renameNodes(onnx::GraphProto &graph) {
+    for (auto &node : *graph.mutable_node())
+      forEachSubgraph(node, [&](onnx::GraphProto &inner) { enter(inner); });
+  }
+
+  void enter(onnx::GraphProto &graph) {
+    std::string suffix = kMark + std::to_string(++count);
+    auto &names = scopes.emplace_back();
+    auto add = [&](const std::string &name) {
+      if (!name.empty())
+        names[name] = name + suffix;
+    };
+    for (const auto &input : graph.input())
+      add(input.name());
+    for (const auto &tensor : graph.initializer())
+      add(tensor.name());
+    for (const auto &sparse : graph.sparse_initializer())
+      add(sparse.values().name());
+    for (const auto &node : graph.node())
+      for (const std::string &output : node.output())
+        add(output);
+    forEachName(graph, [&](std::string &name) {
+      for (auto scope = scopes.rbegin(); scope != scopes.rend(); ++scope)
+        if (auto it = scope->find(name); it != scope->end()) {
+          name = it->second;
+          return;
+        }
+    });
+    renameNodes(graph);
+    scopes.pop_back();
+  }
+
+  std::deque<StringMap<std::string>> scopes;
+  int count = 0;
+};
+
+} // namespace
 
 /// Infers shapes without the types that the file gives to inner values, since
 /// some files give wrong ones, then adds those that fit and infers again
@@ -90,7 +184,9 @@ Error miura::normalizeOnnxModel(onnx::ModelProto &model) {
         Twine("the model's functions cannot be inlined: ") + error.what());
   }
   try {
+    SubgraphRenamer().rename(model);
     inferShapes(model);
+    SubgraphRenamer::restore(*model.mutable_graph());
   } catch (const std::exception &error) {
     return createStringError(Twine("shapes cannot be inferred: ") +
                              error.what());

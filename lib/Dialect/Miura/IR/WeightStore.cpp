@@ -14,9 +14,13 @@ using namespace mlir;
 using namespace miura;
 
 void WeightStore::searchFolderOf(Location loc) {
-  if (auto file = loc->findInstanceOf<FileLineColLoc>())
-    files.addSearchFolder(
-        llvm::sys::path::parent_path(file.getFilename().getValue()));
+  auto file = loc->findInstanceOf<FileLineColLoc>();
+  if (!file)
+    return;
+  StringRef name = file.getFilename().getValue();
+  files.addSearchFolder(llvm::sys::path::parent_path(name));
+  // Where the tool that wrote the file put new tensors by default.
+  files.addSearchFolder((name + ".weights").str());
 }
 
 FailureOr<ArrayRef<uint8_t>> WeightStore::getBytes(BytesAttr attr,
