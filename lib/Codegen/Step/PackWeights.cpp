@@ -245,16 +245,17 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
     std::string reason;
     spec = analyzeLinear(kernel, &reason);
     if (!spec)
-      return kernel.emitError("there is no kernel for this linear: ") << reason;
+      return kernel.emitError("there is no kernel for the linear ")
+             << kernel->getAttr("miura.id") << ": " << reason;
     leaves = spec->leaves;
   } else if (!embeddings.empty()) {
     EmbeddingOp embedding = *embeddings.begin();
     LinearLeaf leaf;
     leaf.panel = getPanelLeaf(embedding.getWeight());
     if (!leaf.panel)
-      return kernel.emitError(
-          "there is no kernel for the weight of this embedding: it is not a "
-          "leaf that can be decoded");
+      return kernel.emitError("there is no kernel for the embedding ")
+             << kernel->getAttr("miura.id")
+             << ": its weight is not a leaf that can be decoded";
     leaf.groups = 4;
     for (Value operand : leaf.panel->getOperands()) {
       auto argument = dyn_cast<BlockArgument>(operand);

@@ -177,7 +177,7 @@ static std::optional<Group> formGroup(Operation *op) {
     return group;
   }
   if (auto merge = dyn_cast<MergeHeadsOp>(op)) {
-    // What separateQueries leaves: split, rope, merge.
+    // What separateHeads leaves: split, rope, merge.
     auto rope = merge.getInput().getDefiningOp<RopeOp>();
     if (!rope || !hasOneUser(rope))
       return std::nullopt;
@@ -317,7 +317,10 @@ static void buildKernel(const Group &group) {
     } else {
       Operation *copy = inner.clone(*op, mapping);
       copy->getResult(0).setType(type);
-      // What tells uses apart must not tell kernels apart.
+      // What tells uses apart must not tell kernels apart; it is kept for
+      // messages.
+      if (auto use = dyn_cast<Compressible>(copy))
+        kernel->setAttr("miura.id", inner.getStringAttr(use.getId()));
       if (auto linear = dyn_cast<LinearOp>(copy))
         linear.setId("");
       if (auto embedding = dyn_cast<EmbeddingOp>(copy))
@@ -335,21 +338,59 @@ static void buildKernel(const Group &group) {
 
 namespace {
 
-/// Puts a merge and a split between a query's rope and the attention, so that
-/// rope and attention become kernels on [batch, sequence, heads · size].
-void separateQueries(func::FuncOp function) {
-  function.walk([](CachedAttentionOp attention) {
-    auto rope = attention.getQuery().getDefiningOp<RopeOp>();
-    auto split =
-        rope ? rope.getInput().getDefiningOp<SplitHeadsOp>() : SplitHeadsOp();
-    if (!split || !rope->hasOneUse())
-      return;
-    OpBuilder b(attention);
-    Location loc = rope.getLoc();
-    Value merged = MergeHeadsOp::create(b, loc, split.getInput().getType(),
-                                        rope.getResult());
-    attention.getQueryMutable().assign(
-        SplitHeadsOp::create(b, loc, rope.getType(), merged));
+/// `heads`, [batch, heads, sequence, size], merged.
+Value mergeHeads(OpBuilder &b, Location loc, Value heads) {
+  auto type = cast<RankedTensorType>(heads.getType());
+  int64_t number = type.getDimSize(1), size = type.getDimSize(3);
+  bool isKnown = !type.isDynamicDim(1) && !type.isDynamicDim(3);
+  auto merged =
+      RankedTensorType::get({type.getDimSize(0), type.getDimSize(2),
+                             isKnown ? number * size : ShapedType::kDynamic},
+                            type.getElementType());
+  return MergeHeadsOp::create(b, loc, merged, heads);
+}
+
+/// Whether `heads` comes from a `split_heads` (through a `rope`, if allowed)
+/// that nothing else uses.
+bool isSplit(Value heads, bool withRope) {
+  if (!hasOneUser(heads))
+    return false;
+  if (auto rope = heads.getDefiningOp<RopeOp>())
+    return withRope && isSplit(rope.getInput(), /*withRope=*/false);
+  return heads.getDefiningOp<SplitHeadsOp>() != nullptr;
+}
+
+/// Puts a merge and a split before a value with heads, unless it is split from
+/// one without just before; the two are where a kernel ends and the next
+/// begins.
+void separate(Operation *op, OpOperand &operand, bool withRope) {
+  Value heads = operand.get();
+  if (isSplit(heads, withRope))
+    return;
+  OpBuilder b(op);
+  operand.set(SplitHeadsOp::create(b, op->getLoc(), heads.getType(),
+                                   mergeHeads(b, op->getLoc(), heads)));
+}
+
+/// Kernels of attention and caches work on [batch, sequence, heads · size]:
+/// makes values of this form where the model has others, as between a query's
+/// rope and its attention, or where a norm follows the split.
+void separateHeads(func::FuncOp function) {
+  function.walk([](Operation *op) {
+    if (auto attention = dyn_cast<CachedAttentionOp>(op)) {
+      separate(op, attention.getQueryMutable(), /*withRope=*/false);
+      Value result = attention.getResult();
+      if (!hasOneUser(result) || !isa<MergeHeadsOp>(*result.user_begin())) {
+        OpBuilder b(op->getContext());
+        b.setInsertionPointAfter(op);
+        Value merged = mergeHeads(b, op->getLoc(), result);
+        Value split =
+            SplitHeadsOp::create(b, op->getLoc(), result.getType(), merged);
+        result.replaceAllUsesExcept(split, merged.getDefiningOp());
+      }
+    } else if (auto append = dyn_cast<CacheAppendOp>(op)) {
+      separate(op, append.getUpdateMutable(), /*withRope=*/true);
+    }
   });
 }
 
@@ -358,7 +399,7 @@ struct FormKernels : public miura::impl::FormKernelsPassBase<FormKernels> {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       if (!function->hasAttr("miura.session") || function.isExternal())
         continue;
-      separateQueries(function);
+      separateHeads(function);
       SmallVector<Operation *> roots;
       function.walk([&](Operation *op) {
         if (isa<LinearOp, CachedAttentionOp, CacheAppendOp, RmsNormOp,

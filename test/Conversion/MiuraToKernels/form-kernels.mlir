@@ -55,6 +55,27 @@ func.func @attention(%q: tensor<?x?x64xf32>, %k: tensor<?x?x32xf32>, %cos: tenso
   return %m : tensor<?x?x64xf32>
 }
 
+// What stands between the split and the rope keeps its heads; the append gets
+// them merged.
+// CHECK-LABEL: func.func @norm_of_heads
+func.func @norm_of_heads(%k: tensor<?x?x32xf32>, %s: tensor<16xf32>, %cos: tensor<?x?x16xf32>, %sin: tensor<?x?x16xf32>,
+                         %l: tensor<?xi64>, %ck: tensor<?x2x?x16xf32>)
+    -> tensor<?x2x?x16xf32> attributes {miura.session} {
+  // CHECK: miura.split_heads %{{.*}} : tensor<?x?x32xf32>
+  // CHECK: miura.kernel
+  // CHECK: miura.rms_norm
+  // CHECK: %[[R:.*]] = miura.rope
+  // CHECK: %[[M:.*]] = miura.merge_heads %[[R]]
+  // CHECK: miura.kernel ins(%[[M]], %{{.*}}, %[[C:.*]] : {{.*}}) outs(%[[C]] :
+  // CHECK: miura.split_heads
+  // CHECK-NEXT: miura.cache_append
+  %kh = miura.split_heads %k : tensor<?x?x32xf32> -> tensor<?x2x?x16xf32>
+  %kn = miura.rms_norm %kh, %s epsilon 1.0e-6 : tensor<?x2x?x16xf32>, tensor<16xf32>
+  %kr = miura.rope %kn, %cos, %sin : tensor<?x2x?x16xf32>, tensor<?x?x16xf32>, tensor<?x?x16xf32>
+  %nk = miura.cache_append %kr at %l into %ck : tensor<?x2x?x16xf32>, tensor<?xi64> into tensor<?x2x?x16xf32>
+  return %nk : tensor<?x2x?x16xf32>
+}
+
 // CHECK-LABEL: func.func @gate
 func.func @gate(%g: tensor<?x?x8xf32>, %u: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> attributes {miura.session} {
   // CHECK: miura.kernel
