@@ -408,8 +408,10 @@ FailureOr<HostTensor> UnpruneOp::evaluate(ArrayRef<HostTensor> operands) {
   int64_t columns = result.getShape().back();
   if (getFormat() == "nm") {
     int64_t n = getGroup()[0], m = getGroup()[1], kept = columns / m * n;
+    uint32_t mask = (uint32_t)llvm::maskTrailingOnes<uint64_t>(
+        getIndex().getType().getElementTypeBitWidth());
     for (int64_t i = 0, e = values.getNumElements(); i < e; ++i) {
-      int64_t place = index.ints[i] & 0xff;
+      int64_t place = (uint32_t)index.ints[i] & mask;
       if (place >= m)
         return emitOpError("has a place of ")
                << place << " in a group of " << m;

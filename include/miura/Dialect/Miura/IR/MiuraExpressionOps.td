@@ -117,7 +117,7 @@ def Miura_UnpruneOp : Miura_ExpressionOp<"unprune"> {
   let arguments = (ins AnyRankedTensor:$values, Miura_IntTensor:$index,
                        StrAttr:$format, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$group);
   let results = (outs Miura_FloatTensor:$result);
-  let assemblyFormat = "$values `,` $index $format ($group^)? attr-dict `:` type($values) `,` type($index) `->` type($result)";
+  let assemblyFormat = "$values `,` $index $format (`group` $group^)? attr-dict `:` type($values) `,` type($index) `->` type($result)";
   let hasVerifier = 1;
 }
 

@@ -1,0 +1,41 @@
+//===- Schemes.h - Named ways to compress -----------------------*- C++ -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// A scheme is a short name for a textual pass pipeline, and nothing else: what
+/// `miura compress --scheme NAME` does, `miura-opt` can do with the text that
+/// `--print-pipeline` shows.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_PIPELINES_SCHEMES_H
+#define MIURA_PIPELINES_SCHEMES_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace miura {
+
+/// A family of schemes, as `--help` lists them.
+struct SchemeFamily {
+  llvm::StringLiteral pattern; ///< with N for a number
+  llvm::StringLiteral summary;
+};
+
+llvm::ArrayRef<SchemeFamily> getSchemeFamilies();
+
+/// The passes of a scheme, to run on a module of the model level, as
+/// --pass-pipeline takes them inside `builtin.module(…)`; nothing where there
+/// is no such scheme.
+std::optional<std::string> getSchemePipeline(llvm::StringRef name);
+
+} // namespace miura
+
+#endif // MIURA_PIPELINES_SCHEMES_H
