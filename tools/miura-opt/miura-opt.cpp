@@ -9,6 +9,7 @@
 #include "miura/Codegen/Step/Passes.h"
 #include "miura/Conversion/MiuraToKernels/Passes.h"
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Conversion/ONNXToLinalg/Passes.h"
 #include "miura/Conversion/ONNXNormalize/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
@@ -28,6 +29,7 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   registry.insert<miura::MiuraDialect>();
   miura::registerMiuraToLinalgPasses();
+  miura::registerONNXToLinalgPasses();
   miura::registerONNXNormalizePasses();
   miura::registerReferencePipeline();
   miura::registerMiuraTransformsPasses();

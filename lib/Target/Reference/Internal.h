@@ -18,6 +18,7 @@
 
 namespace miura::detail {
 
+std::unique_ptr<mlir::Pass> createOutlineLoopsPass();
 std::unique_ptr<mlir::Pass> createPromoteAccumulatorsPass();
 
 } // namespace miura::detail

@@ -13,6 +13,7 @@
 
 #include "Internal.h"
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Conversion/ONNXToLinalg/Passes.h"
 #include "miura/Target/Reference/Reference.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
@@ -38,6 +39,7 @@ void miura::registerReferenceDialects(DialectRegistry &registry) {
 
 void miura::buildReferencePipeline(OpPassManager &pm) {
   // Both lowerings convert signatures; the casts between them cancel.
+  pm.addPass(createONNXToLinalgPass());
   pm.addPass(createMiuraToLinalgPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(createCanonicalizerPass());
@@ -55,6 +57,8 @@ void miura::buildReferencePipeline(OpPassManager &pm) {
   pm.addPass(bufferization::createOneShotBufferizePass(bufferize));
   pm.addPass(createCanonicalizerPass());
 
+  // Equal layers share their loops from here on.
+  pm.addPass(detail::createOutlineLoopsPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(detail::createPromoteAccumulatorsPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
@@ -82,5 +86,6 @@ void miura::registerReferencePipeline() {
       "oracle. Weight expressions must have been outlined before "
       "(miura-outline-expressions).",
       buildReferencePipeline);
+  registerPass([] { return detail::createOutlineLoopsPass(); });
   registerPass([] { return detail::createPromoteAccumulatorsPass(); });
 }

@@ -20,11 +20,13 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/ExecutionEngine/ExecutionEngine.h"
-#include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -56,6 +58,86 @@ static void *allocateForCall(uint64_t bytes) {
 }
 
 static void keepUntilReturn(void *) {}
+
+namespace {
+/// A memref of unknown rank as memref.copy passes it.
+struct UnrankedMemRef {
+  int64_t rank;
+  int64_t *descriptor; // Two pointers, the offset, sizes, strides.
+};
+} // namespace
+
+/// What memref.copy of strided buffers calls.
+static void copyBuffer(int64_t elementBytes, UnrankedMemRef *source,
+                       UnrankedMemRef *target) {
+  int64_t rank = source->rank;
+  const int64_t *from = source->descriptor, *to = target->descriptor;
+  ArrayRef<int64_t> sizes(from + 3, rank), fromStrides(from + 3 + rank, rank),
+      toStrides(to + 3 + rank, rank);
+  auto *read = reinterpret_cast<const char *>(from[1]) + from[2] * elementBytes;
+  auto *write = reinterpret_cast<char *>(to[1]) + to[2] * elementBytes;
+  if (llvm::is_contained(sizes, 0))
+    return;
+  // Rows that lie together are copied at once.
+  bool rows = rank > 0 && fromStrides.back() == 1 && toStrides.back() == 1;
+  int64_t outer = rows ? rank - 1 : rank;
+  int64_t run = rows ? sizes.back() * elementBytes : elementBytes;
+  std::vector<int64_t> index(outer, 0);
+  while (true) {
+    int64_t fromOffset = 0, toOffset = 0;
+    for (int64_t d = 0; d < outer; ++d) {
+      fromOffset += index[d] * fromStrides[d];
+      toOffset += index[d] * toStrides[d];
+    }
+    std::memcpy(write + toOffset * elementBytes,
+                read + fromOffset * elementBytes, run);
+    int64_t d = outer - 1;
+    for (; d >= 0; --d) {
+      if (++index[d] < sizes[d])
+        break;
+      index[d] = 0;
+    }
+    if (d < 0)
+      return;
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Optimization
+//===----------------------------------------------------------------------===//
+
+/// -O2 without what costs time and gains little here. The engine has made a
+/// wrapper for each function; only `entry` is called.
+static void optimize(llvm::Module &module, StringRef entry,
+                     llvm::TargetMachine &machine) {
+  for (llvm::Function &function : llvm::make_early_inc_range(module)) {
+    if (function.isDeclaration() || function.getName() == entry)
+      continue;
+    if (function.getName().starts_with("_mlir_") && function.use_empty() &&
+        !function.getName().starts_with("_mlir_ciface_")) {
+      function.eraseFromParent();
+      continue;
+    }
+    function.setLinkage(llvm::GlobalValue::InternalLinkage);
+    if (function.getName().starts_with("miura_loop"))
+      function.addFnAttr(llvm::Attribute::NoInline);
+  }
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopUnrolling = false;
+  tuning.MergeFunctions = false;
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine, tuning);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
+      .run(module, modules);
+}
 
 //===----------------------------------------------------------------------===//
 // ReferenceFunction
@@ -204,8 +286,11 @@ ReferenceFunction::compile(ModuleOp original, StringRef name) {
   auto machine = builder->createTargetMachine();
   if (!machine)
     return fail(machine.takeError());
-  auto transformer = makeOptimizingTransformer(/*optLevel=*/2, /*sizeLevel=*/0,
-                                               machine->get());
+  std::string entry = "_mlir__mlir_ciface_" + impl.name;
+  auto transformer = [&](llvm::Module *llvmModule) {
+    optimize(*llvmModule, entry, **machine);
+    return llvm::Error::success();
+  };
   ExecutionEngineOptions options;
   options.transformer = transformer;
   options.jitCodeGenOptLevel = llvm::CodeGenOptLevel::Default;
@@ -222,6 +307,7 @@ ReferenceFunction::compile(ModuleOp original, StringRef name) {
     };
     add("_mlir_memref_to_llvm_alloc", &allocateForCall);
     add("_mlir_memref_to_llvm_free", &keepUntilReturn);
+    add("memrefCopy", &copyBuffer);
     return symbols;
   });
   impl.engine = std::move(*engine);
