@@ -12,12 +12,15 @@
 ///   --mode=C    checks each against the reference
 ///   --mode=P    times each, M = 1 from cold memory beside DRAM read
 ///   --mode=ir   prints the vector IR        --mode=asm   the assembly
+///   --mode=loop prints the loop of the assembly that has the most of the
+///               instruction --instruction
 ///
 /// Timing of M = 1: copies of the packed weights, `--cold` MiB in all, are
 /// cycled, so that every call reads memory; a barrier stands behind every call.
 /// Rounds interleave the problems and three readers of the same memory (no
 /// prefetch, 4 and 8 KiB ahead), of which the best is DRAM read. Printed are
-/// medians over the rounds, and of the ratio within a round.
+/// medians over the rounds, and of the ratio within a round. M > 1 is timed in
+/// CPU seconds per thread.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -28,6 +31,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <sys/mman.h>
 #include <thread>
@@ -35,7 +39,7 @@
 using namespace miura::test;
 namespace cl = llvm::cl;
 
-enum class Mode { Check, Time, Ir, Assembly };
+enum class Mode { Check, Time, Ir, Assembly, Loop };
 
 static cl::list<std::string> problems(cl::Positional, cl::desc("problems..."));
 static cl::opt<Mode>
@@ -44,7 +48,11 @@ static cl::opt<Mode>
          cl::values(clEnumValN(Mode::Check, "C", "check against the reference"),
                     clEnumValN(Mode::Time, "P", "time"),
                     clEnumValN(Mode::Ir, "ir", "print the vector IR"),
-                    clEnumValN(Mode::Assembly, "asm", "print the assembly")));
+                    clEnumValN(Mode::Assembly, "asm", "print the assembly"),
+                    clEnumValN(Mode::Loop, "loop", "print the hot loop")));
+static cl::opt<std::string>
+    instruction("instruction", cl::desc("What the hot loop has the most of"),
+                cl::init("vpdpbusd"));
 static cl::opt<int> rounds("rounds", cl::desc("Interleaved rounds"),
                            cl::init(7));
 static cl::opt<int64_t> coldMiB("cold", cl::desc("MiB of weights to cycle"),
@@ -54,6 +62,13 @@ static double now() {
   return std::chrono::duration<double>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+/// Seconds that this process computed, on all threads.
+static double cpuNow() {
+  timespec time;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
 static double median(std::vector<double> values) {
@@ -131,7 +146,6 @@ static int timeAll(std::vector<Timed> &timed) {
   }
   madvise(memory, bytes, MADV_HUGEPAGE);
   for (int round = -1; round < rounds; ++round) {
-    double base = 0;
     for (Timed &entry : timed) {
       CompiledKernel &kernel = *entry.kernel;
       const KernelProblem &problem = kernel.problem;
@@ -156,19 +170,23 @@ static int timeAll(std::vector<Timed> &timed) {
         barrier.wait();
       };
       int repeats = cold ? 1 : 3;
+      // Compute-bound problems are timed in seconds of computing, which other
+      // jobs on the machine disturb less.
+      double cpu = cpuNow();
       double seconds =
           timeTeam(problem.threads, [&](int tid, SpinBarrier &barrier) {
             for (int repeat = 0; repeat < repeats; ++repeat)
               for (size_t copy = 0; copy < copies; ++copy)
                 call(tid, barrier, copy);
           });
+      if (!cold)
+        seconds = (cpuNow() - cpu) / problem.threads;
       seconds /= copies * repeats;
       double limit = cold ? readBandwidth(memory, bytes, problem.threads) : 0;
       if (round < 0)
         continue;
       double rate = cold ? kernel.weightBytes() / seconds
                          : 2.0 * problem.m * problem.n * problem.k / seconds;
-      (void)base;
       entry.rates.push_back(rate);
       entry.shares.push_back(cold ? rate / limit : 0);
     }
@@ -221,6 +239,8 @@ int main(int argc, char **argv) {
       llvm::outs() << kernel->vectorIr;
     } else if (mode == Mode::Assembly) {
       llvm::outs() << kernel->assembly;
+    } else if (mode == Mode::Loop) {
+      llvm::outs() << kernel->hotLoop(instruction);
     } else if (mode == Mode::Check) {
       kernel->run(problem->threads);
       double difference = kernel->relativeError();

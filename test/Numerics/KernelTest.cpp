@@ -99,6 +99,15 @@ TEST(Kernels, Neighbours) {
       check("w=" + std::string(weight) + " n=200 k=320 threads=2 " + rest);
 }
 
+/// Activations of language models have columns far above the others. What an
+/// outlier costs the others is bounded by its own rounding: the error stays
+/// small beside y, which has the outlier's column in it.
+TEST(Kernels, Outliers) {
+  for (const char *weight : {"f32", "q4b32", "q8b0z", "q4b32+lr16"})
+    for (const char *rest : {"m=1", "m=1 isa=avx2", "m=5", "m=1 act=i8"})
+      check("w=" + std::string(weight) + " n=200 k=576 outlier " + rest);
+}
+
 TEST(Kernels, Random) {
   std::mt19937 random(20260);
   auto draw = [&](int low, int high) {

@@ -30,38 +30,40 @@ int64_t miura::codegen::getPieceUnits(const PanelLayout &layout,
   return 1;
 }
 
-/// Columns that a loop's body takes unrolled.
-static constexpr int64_t unrolledColumns = 128;
-
 Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
                                   Value offset, Value columns,
                                   const QuantizedRows &x,
                                   const QuantizedRows::Sums &sums,
-                                  ArrayRef<Value> rows, unsigned firstGroup,
-                                  unsigned groupCount, bool prefetch) {
+                                  ArrayRef<Value> rows, bool prefetch) {
   const PanelLeaf &leaf = *panel.leaf;
   const PanelLayout &layout = panel.layout;
-  size_t count = rows.size();
+  unsigned count = rows.size(), groups = layout.groups;
   int64_t distance =
       prefetch ? b.row.getPrefetch(leaf.getPackedBits()).asInt : 0;
+  // Groups that are accumulated at a time: as many as the tile's registers
+  // hold. The others read a block again, from the L1 cache.
+  unsigned slice =
+      std::clamp(b.row.dotTileRows * b.row.dotTileGroups / count, 1u, groups);
+  slice = 1u << llvm::Log2_32(slice);
   SmallVector<Value> xBase, sumBase;
   for (Value row : rows) {
     xBase.push_back(b.mul(row, x.rowDwords));
     sumBase.push_back(b.mul(row, sums.perRow));
   }
-  auto shift = [&](unsigned g) { return leaf.getShift(b.row, firstGroup + g); };
+  auto shift = [&](unsigned g) { return leaf.getShift(b.row, g); };
 
-  // Adds the products of the block at `at` to accumulators [row · group].
-  auto emitBlock = [&](Value at, Value block, ValueRange acc) {
+  // Adds the products of the block at `at` and the slice of groups from g0 to
+  // accumulators [row · slice].
+  auto emitBlock = [&](Value at, Value block, unsigned g0, ValueRange acc) {
     Value column = b.mul(block, layout.blockColumns / 4);
-    int64_t piece = getPieceUnits(layout, unrolledColumns);
+    int64_t piece = getPieceUnits(layout, b.row.dotColumns);
     int64_t pieceBytes = piece * layout.unitBytes;
     return b.loop(
         b.index(0), b.index(layout.codeBytes()), pieceBytes, acc,
         [&](Value byte, ValueRange state) {
           SmallVector<Value> next(state);
           Value start = b.add(at, byte);
-          BlockPrefetch lines(panel.memory, start, distance);
+          BlockPrefetch lines(panel.memory, start, g0 == 0 ? distance : 0);
           // Dwords of activations before this piece.
           Value dword = b.add(column, b.mul(b.div(byte, layout.unitBytes),
                                             layout.unitColumns / 4));
@@ -69,17 +71,17 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
             int64_t from = unit * layout.unitBytes;
             lines.upTo(b, from + layout.unitBytes);
             UnitVectors vectors =
-                leaf.emitUnit(b, layout, panel.memory, b.add(start, from),
-                              firstGroup, groupCount, PanelAs::Int);
-            for (auto [step, groups] : llvm::enumerate(vectors)) {
+                leaf.emitUnit(b, layout, panel.memory, b.add(start, from), g0,
+                              slice, PanelAs::Int);
+            for (auto [step, weights] : llvm::enumerate(vectors)) {
               Value d =
                   b.add(dword, unit * layout.unitColumns / 4 + (int64_t)step);
-              for (size_t r = 0; r < count; ++r) {
+              for (unsigned r = 0; r < count; ++r) {
                 Value a = b.loadSplat(x.dwords, b.add(xBase[r], d), b.bytes());
-                for (unsigned g = 0; g < groupCount; ++g) {
-                  Value &sum = next[r * groupCount + g];
-                  sum = b.dot4(sum, groups[g], a,
-                               leaf.getBound(b.row, firstGroup + g));
+                for (unsigned g = 0; g < slice; ++g) {
+                  Value &sum = next[r * slice + g];
+                  sum =
+                      b.dot4(sum, weights[g], a, leaf.getBound(b.row, g0 + g));
                 }
               }
             }
@@ -87,97 +89,98 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
           return next;
         });
   };
-  // Accumulators of a row whose activations sum to `sum`.
-  auto start = [&](Value sum, SmallVectorImpl<Value> &acc) {
-    if (leaf.getBias() == 0) {
-      acc.append(groupCount, b.splatInts(0));
-      return;
+  // Accumulators of a slice for rows whose activations sum to `rowSums`.
+  auto start = [&](ArrayRef<Value> rowSums, unsigned g0) {
+    SmallVector<Value> acc;
+    for (Value sum : rowSums) {
+      if (leaf.getBias() == 0) {
+        acc.append(slice, b.splatInts(0));
+        continue;
+      }
+      Value correction =
+          arith::MulIOp::create(b, sum, b.i32((int32_t)-leaf.getBias()));
+      Value splat = b.splat(correction);
+      for (unsigned g = g0; g < g0 + slice; ++g)
+        acc.push_back(shift(g) == 0 ? splat
+                                    : (Value)arith::ShLIOp::create(
+                                          b, splat, b.splatInts(shift(g))));
     }
-    Value correction =
-        arith::MulIOp::create(b, sum, b.i32((int32_t)-leaf.getBias()));
-    Value splat = b.splat(correction);
-    for (unsigned g = 0; g < groupCount; ++g)
-      acc.push_back(shift(g) == 0 ? splat
-                                  : (Value)arith::ShLIOp::create(
-                                        b, splat, b.splatInts(shift(g))));
+    return acc;
   };
   // Accumulators as f32, less zero · sum.
   auto finish = [&](Value acc, Value sum, Value at, unsigned g) -> Value {
     Value f = arith::SIToFPOp::create(b, b.floats(), acc);
     if (!leaf.hasZeros())
       return f;
-    Value zero = leaf.emitZero(b, panel.memory, at, firstGroup + g);
+    Value zero = leaf.emitZero(b, panel.memory, at, g);
     Value s = arith::SIToFPOp::create(b, b.getF32Type(), sum);
     s = arith::MulFOp::create(b, s, b.f32(-(float)(1 << shift(g))));
     return b.fma(zero, b.splat(s), f);
   };
 
   Value blocks = panel.blocks(b, columns);
-  SmallVector<Value> total;
+  SmallVector<Value> total(count * groups, b.zeroFloats());
   if (leaf.isScaledByBlock()) {
-    SmallVector<Value> zeros(count * groupCount, b.zeroFloats());
-    total =
-        b.loop(b.index(0), blocks, 1, zeros,
-               [&](Value block, ValueRange state) -> SmallVector<Value> {
-                 Value at = b.add(offset, b.mul(block, layout.blockBytes));
-                 SmallVector<Value> acc, rowSums;
-                 for (size_t r = 0; r < count; ++r) {
-                   rowSums.push_back(memref::LoadOp::create(
-                       b, sums.values, ValueRange{b.add(sumBase[r], block)}));
-                   start(rowSums.back(), acc);
-                 }
-                 acc = emitBlock(at, block, acc);
-                 Value scalesAt = b.add(at, layout.codeBytes());
-                 if (distance)
-                   for (int64_t line = llvm::alignTo(layout.codeBytes(), 64);
-                        line < layout.blockBytes; line += 64)
-                     b.prefetch(panel.memory, b.add(at, line + distance));
-                 SmallVector<Value> next(state);
-                 for (unsigned g = 0; g < groupCount; ++g) {
-                   Value scale = leaf.emitScale(b, panel.memory, scalesAt,
-                                                firstGroup + g);
-                   for (size_t r = 0; r < count; ++r) {
-                     size_t i = r * groupCount + g;
-                     next[i] = b.fma(finish(acc[i], rowSums[r], scalesAt, g),
-                                     scale, next[i]);
-                   }
-                 }
-                 return next;
-               });
+    total = b.loop(
+        b.index(0), blocks, 1, total,
+        [&](Value block, ValueRange state) -> SmallVector<Value> {
+          Value at = b.add(offset, b.mul(block, layout.blockBytes));
+          Value scalesAt = b.add(at, layout.codeBytes());
+          SmallVector<Value> rowSums;
+          for (unsigned r = 0; r < count; ++r)
+            rowSums.push_back(memref::LoadOp::create(
+                b, sums.values, ValueRange{b.add(sumBase[r], block)}));
+          SmallVector<Value> next(state);
+          for (unsigned g0 = 0; g0 < groups; g0 += slice) {
+            SmallVector<Value> acc =
+                emitBlock(at, block, g0, start(rowSums, g0));
+            if (g0 == 0 && distance)
+              for (int64_t line = llvm::alignTo(layout.codeBytes(), 64);
+                   line < layout.blockBytes; line += 64)
+                b.prefetch(panel.memory, b.add(at, line + distance));
+            for (unsigned g = 0; g < slice; ++g) {
+              Value scale = leaf.emitScale(b, panel.memory, scalesAt, g0 + g);
+              for (unsigned r = 0; r < count; ++r) {
+                Value &sum = next[r * groups + g0 + g];
+                sum = b.fma(
+                    finish(acc[r * slice + g], rowSums[r], scalesAt, g0 + g),
+                    scale, sum);
+              }
+            }
+          }
+          return next;
+        });
   } else {
-    SmallVector<Value> acc, rowSums;
-    for (size_t r = 0; r < count; ++r) {
-      Value sum =
+    SmallVector<Value> rowSums;
+    for (unsigned r = 0; r < count; ++r)
+      rowSums.push_back(
           b.loop(b.index(0), sums.perRow, 1, ValueRange{b.i32(0)},
                  [&](Value i, ValueRange state) -> SmallVector<Value> {
                    Value s = memref::LoadOp::create(
                        b, sums.values, ValueRange{b.add(sumBase[r], i)});
                    return {arith::AddIOp::create(b, state[0], s)};
-                 })[0];
-      rowSums.push_back(sum);
-      start(sum, acc);
-    }
-    acc =
-        b.loop(b.index(0), blocks, 1, acc, [&](Value block, ValueRange state) {
-          Value at = b.add(offset, b.mul(block, layout.blockBytes));
-          return emitBlock(at, block, state);
-        });
+                 })[0]);
     Value tail = b.add(offset, b.mul(blocks, layout.blockBytes));
-    total.resize(acc.size());
-    for (unsigned g = 0; g < groupCount; ++g) {
-      Value scale = leaf.emitScale(b, panel.memory, tail, firstGroup + g);
-      for (size_t r = 0; r < count; ++r) {
-        size_t i = r * groupCount + g;
-        total[i] = arith::MulFOp::create(b, finish(acc[i], rowSums[r], tail, g),
-                                         scale);
+    for (unsigned g0 = 0; g0 < groups; g0 += slice) {
+      SmallVector<Value> acc =
+          b.loop(b.index(0), blocks, 1, start(rowSums, g0),
+                 [&](Value block, ValueRange state) {
+                   Value at = b.add(offset, b.mul(block, layout.blockBytes));
+                   return emitBlock(at, block, g0, state);
+                 });
+      for (unsigned g = 0; g < slice; ++g) {
+        Value scale = leaf.emitScale(b, panel.memory, tail, g0 + g);
+        for (unsigned r = 0; r < count; ++r)
+          total[r * groups + g0 + g] = arith::MulFOp::create(
+              b, finish(acc[r * slice + g], rowSums[r], tail, g0 + g), scale);
       }
     }
   }
 
   Tile tile(count);
-  for (size_t r = 0; r < count; ++r)
-    for (unsigned g = 0; g < groupCount; ++g) {
-      Value f = total[r * groupCount + g];
+  for (unsigned r = 0; r < count; ++r)
+    for (unsigned g = 0; g < groups; ++g) {
+      Value f = total[r * groups + g];
       if (shift(g))
         f = arith::MulFOp::create(b, f, b.splat(b.f32(1.0f / (1 << shift(g)))));
       tile[r].push_back(f);

@@ -49,15 +49,15 @@ static Value dot4Vnni512(ImplicitLocOpBuilder &b, Value acc, Value u8, Value s8,
                        {acc, u8, s8});
 }
 
-/// vpmaddubsw sums two products in 16 bits with saturation: with |s8| ≤ 127 it
-/// is exact for u8 ≤ 129. Beyond that, even and odd bytes are widened to 16
+/// vpmaddubsw sums two products in 16 bits with saturation: it is exact for
+/// u8 ≤ 127. Beyond that, even and odd bytes are widened to 16
 /// bits and go through vpmaddwd, which cannot overflow. The widening of s8 is
 /// the same for all groups of a step, and shared by CSE.
 static Value dot4Avx2(ImplicitLocOpBuilder &b, Value acc, Value u8, Value s8,
                       unsigned bound) {
   auto words = VectorType::get({16}, b.getI16Type());
   auto ints = cast<VectorType>(acc.getType());
-  if (bound <= 129) {
+  if (bound <= 127) {
     Value pairs =
         callIntrinsic(b, words, "llvm.x86.avx2.pmadd.ub.sw", {u8, s8});
     Value sums = callIntrinsic(b, ints, "llvm.x86.avx2.pmadd.wd",
@@ -121,15 +121,18 @@ static const IsaRow rows[] = {
      /*vectorBytes=*/32, /*registers=*/16,
      // Twelve accumulators, two vectors of weights and a broadcast.
      /*floatTileRows=*/6, /*floatTileGroups=*/2,
-     /*dotTileRows=*/2, /*dotTileGroups=*/2,
-     /*chunkColumns=*/128, /*tableEntries=*/8, /*dotLimit=*/129, avx2Prefetch,
-     dot4Avx2, lookupAvx2, widenHalf, vectorFma},
+     // Six accumulators; what a block is scaled with stands outside the loop.
+     /*dotTileRows=*/3, /*dotTileGroups=*/2, /*dotColumns=*/16,
+     /*chunkColumns=*/128, /*tableEntries=*/8,
+     /*dotLimit=*/127, /*dotCost=*/3, /*longDotCost=*/6, avx2Prefetch, dot4Avx2,
+     lookupAvx2, widenHalf, vectorFma},
     {"avx512vnni", "icelake-client", vnniFeatures,
      /*vectorBytes=*/64, /*registers=*/32,
      // 24 accumulators, four vectors of weights; 12 + 12 in the integer tile.
      /*floatTileRows=*/6, /*floatTileGroups=*/4,
-     /*dotTileRows=*/3, /*dotTileGroups=*/4,
-     /*chunkColumns=*/64, /*tableEntries=*/16, /*dotLimit=*/255, vnniPrefetch,
+     /*dotTileRows=*/3, /*dotTileGroups=*/4, /*dotColumns=*/128,
+     /*chunkColumns=*/64, /*tableEntries=*/16,
+     /*dotLimit=*/255, /*dotCost=*/1, /*longDotCost=*/1, vnniPrefetch,
      dot4Vnni512, lookup512, widenHalf, vectorFma},
 };
 

@@ -60,34 +60,50 @@ struct IrMath {
 
 /// What of x a kernel keeps in scratch, decided by its leaves alone.
 struct ScratchNeeds {
-  /// The int8 rows, their scales and sums.
-  bool quantized = false;
-  /// f32 rows: rounded (with `quantized`) or padded.
+  /// int8 rows per row of x, with their scale and sums: 1 where activations are
+  /// rounded, 3 where the digits of f32 enter integer dots, else 0.
+  unsigned digits = 0;
+  /// f32 rows: rounded (where digits is 1) or padded.
   bool rows = false;
   /// Columns that both are padded to a multiple of.
   int64_t unit = 64;
 
-  ScratchNeeds(const LinearSpec &spec, const IsaRow &row, ShapeClass shape) {
-    bool asInt8 = spec.compute.getActivation().isInteger(8);
-    quantized = asInt8;
-    auto meetsX = [&](unsigned leaf) {
+  /// Per leaf: whether it meets int8 rows of x.
+  SmallVector<bool> isDot;
+
+  ScratchNeeds(const LinearSpec &spec, const IsaRow &row, ShapeClass shape)
+      : isDot(spec.leaves.size(), false) {
+    bool rounds = spec.compute.getActivation().isInteger(8);
+    bool decode = shape == ShapeClass::Decode;
+    if (rounds)
+      digits = 1;
+    for (const LinearTerm &term : spec.terms) {
+      unsigned leaf = term.right >= 0 ? term.right : term.leaf;
       const PanelLeaf &panel = *spec.leaves[leaf].panel;
       PanelLayout layout = panel.getLayout(row, spec.leaves[leaf].groups);
       unit = std::lcm(unit, layout.blockColumns);
+      if (term.right < 0 && panel.decodesToInt() &&
+          (rounds || (decode && digitsAreCheaper(panel, row)))) {
+        isDot[leaf] = true;
+        digits = rounds ? 1 : 3;
+        continue;
+      }
       // Floats meet x̂ where activations are rounded; in decode they read whole
       // blocks of it.
-      if (!spec.isInt(leaf) && (asInt8 || shape == ShapeClass::Decode))
-        rows = true;
-    };
-    for (const LinearTerm &term : spec.terms)
-      if (term.right >= 0) {
-        PanelLayout layout = spec.leaves[term.right].panel->getLayout(
-            row, spec.leaves[term.right].groups);
-        unit = std::lcm(unit, layout.blockColumns);
-        rows |= asInt8 || shape == ShapeClass::Decode;
-      } else {
-        meetsX(term.leaf);
-      }
+      rows |= rounds || decode;
+    }
+  }
+
+private:
+  /// Instructions per register of bytes: three dots against four conversions
+  /// and FMAs.
+  static bool digitsAreCheaper(const PanelLeaf &panel, const IsaRow &row) {
+    unsigned dots = 0;
+    for (unsigned g = 0; g < 4; ++g)
+      dots += panel.getBound(row, g) <= row.dotLimit ? row.dotCost
+                                                     : row.longDotCost;
+    return 3 * dots + 4 * panel.getDecodeCost(row, PanelAs::Int) <
+           16 * (panel.getDecodeCost(row, PanelAs::F32) + 1);
   }
 };
 
@@ -121,14 +137,15 @@ template <typename Math> struct ScratchPlan {
     quantized = scales = rows = end;
     sums.assign(spec.leaves.size(), end);
     products.assign(spec.terms.size(), end);
-    if (needs.quantized) {
-      quantized = part(stride);
+    if (needs.digits) {
+      quantized = part(math.mul(stride, needs.digits));
       scales = part(math.constant(4));
       for (auto [i, leaf] : llvm::enumerate(spec.leaves))
-        if (spec.isInt(i)) {
+        if (needs.isDot[i]) {
           PanelLayout layout = leaf.panel->getLayout(row, leaf.groups);
           int64_t sumBlock = getSumBlock(layout, *leaf.panel);
-          sums[i] = part(math.mul(math.ceilDiv(stride, sumBlock), 4));
+          sums[i] =
+              part(math.mul(math.ceilDiv(stride, sumBlock), 4 * needs.digits));
         }
     }
     if (needs.rows)
@@ -266,35 +283,38 @@ QuantizedRows::Sums LinearEmitter::sumsOf(unsigned leaf) {
   QuantizedRows::Sums sums;
   sums.sumBlock = getSumBlock(panels[leaf].layout, *panels[leaf].leaf);
   sums.perRow = b.div(plan->stride, sums.sumBlock);
-  sums.values = b.viewInts(scratch, plan->sums[leaf], b.mul(rows, sums.perRow));
+  sums.values = b.viewInts(scratch, plan->sums[leaf],
+                           b.mul(b.mul(rows, needs.digits), sums.perRow));
   return sums;
 }
 
 void LinearEmitter::prepareRows() {
   floatRows = x;
-  if (needs.quantized) {
+  Value zero = b.index(0);
+  if (needs.digits) {
     QuantizeTo to;
     to.memory = scratch;
     to.offset = plan->quantized;
     to.stride = plan->stride;
     to.unit = needs.unit;
+    to.digits = needs.digits;
     quantized.rowDwords = b.div(plan->stride, 4);
     quantized.dwords =
-        b.viewInts(scratch, plan->quantized, b.mul(rows, quantized.rowDwords));
+        b.viewInts(scratch, plan->quantized,
+                   b.mul(b.mul(rows, needs.digits), quantized.rowDwords));
     Value scales = b.viewRows(scratch, plan->scales, rows, b.index(1));
     quantized.scales = scales;
     to.rows = quantized;
     for (unsigned i = 0; i < spec.leaves.size(); ++i)
-      if (spec.isInt(i))
+      if (needs.isDot[i])
         to.sums.push_back(sumsOf(i));
-    if (needs.rows)
+    if (needs.rows && needs.digits == 1)
       floatRows = to.rounded =
           b.viewRows(scratch, plan->rows, rows, plan->stride);
     Value units = b.div(plan->stride, needs.unit);
-    Value zero = b.index(0);
     if (shape == ShapeClass::Decode) {
       // Every thread finds the scale; each rounds its part.
-      Value scale = emitRowScale(b, x, zero, columns);
+      Value scale = emitRowScale(b, x, zero, columns, needs.digits);
       auto [begin, end] = b.split(units, tid, nthreads);
       emitQuantize(b, x, zero, columns, scale, begin, end, to);
       b.ifThen(b.equal(tid, 0), [&] {
@@ -303,15 +323,14 @@ void LinearEmitter::prepareRows() {
     } else {
       auto [begin, end] = b.split(rows, tid, nthreads);
       b.loop(begin, end, 1, [&](Value m) {
-        Value scale = emitRowScale(b, x, m, columns);
+        Value scale = emitRowScale(b, x, m, columns, needs.digits);
         memref::StoreOp::create(b, scale, scales, ValueRange{m, zero});
         emitQuantize(b, x, m, columns, scale, zero, units, to);
       });
     }
     barrier();
-    return;
   }
-  if (!needs.rows)
+  if (!needs.rows || needs.digits == 1)
     return;
   // Whole blocks are read: where columns do not fill them, a padded copy.
   Value whole = b.equal(b.rem(columns, needs.unit), 0);
@@ -322,7 +341,6 @@ void LinearEmitter::prepareRows() {
   scf::YieldOp::create(b, x);
   b.setInsertionPointToStart(choice.elseBlock());
   Value copy = b.viewRows(scratch, plan->rows, rows, plan->stride);
-  Value zero = b.index(0);
   b.ifThen(b.equal(tid, 0), [&] {
     b.loop(zero, plan->stride, b.row.lanes(), [&](Value k) {
       Value v = b.loadMasked(x, {zero, k}, b.mask(b.sub(columns, k)));
@@ -432,11 +450,14 @@ void LinearEmitter::emitDecode() {
   for (auto [i, term] : llvm::enumerate(spec.terms)) {
     ranks.push_back(term.right >= 0 ? rankOf(term) : columns);
     panelBytes.push_back(panels[term.leaf].panelBytes(b, ranks.back()));
-    if (term.right < 0 && spec.isInt(term.leaf))
+    if (needs.isDot[term.leaf])
       sums[i] = sumsOf(term.leaf);
   }
   Value scale;
-  if (needs.quantized)
+  SmallVector<Value> digits;
+  for (unsigned digit = 0; digit < needs.digits; ++digit)
+    digits.push_back(b.index(digit));
+  if (needs.digits)
     scale = b.splat(
         memref::LoadOp::create(b, quantized.scales, ValueRange{zero, zero}));
   auto [begin, end] = b.split(panelCount, tid, nthreads);
@@ -451,12 +472,16 @@ void LinearEmitter::emitDecode() {
     for (auto [i, term] : llvm::enumerate(spec.terms)) {
       const PanelOperand &operand = panels[term.leaf];
       Value offset = b.mul(panel, panelBytes[i]);
-      if (term.right < 0 && spec.isInt(term.leaf)) {
+      if (needs.isDot[term.leaf]) {
         Tile tile = emitDotPanel(b, operand, offset, columns, quantized,
-                                 sums[i], {zero}, 0, 4, /*prefetch=*/true);
+                                 sums[i], digits, /*prefetch=*/true);
         SmallVector<Value> scaled;
-        for (Value v : tile[0])
+        for (unsigned g = 0; g < operand.layout.groups; ++g) {
+          Value v = tile[0][g];
+          for (unsigned digit = 1; digit < needs.digits; ++digit)
+            v = b.fma(v, b.splat(b.f32(256)), tile[digit][g]);
           scaled.push_back(arith::MulFOp::create(b, v, scale));
+        }
         add(scaled);
         continue;
       }
@@ -483,7 +508,7 @@ void LinearEmitter::emitTiled() {
   for (auto [i, term] : llvm::enumerate(spec.terms)) {
     ranks.push_back(term.right >= 0 ? rankOf(term) : columns);
     panelBytes.push_back(panels[term.leaf].panelBytes(b, ranks.back()));
-    bool isInt = term.right < 0 && spec.isInt(term.leaf);
+    bool isInt = needs.isDot[term.leaf];
     if (isInt)
       sums[i] = sumsOf(term.leaf);
     (isInt ? intTerms : floatTerms).push_back(i);
@@ -510,37 +535,33 @@ void LinearEmitter::emitTiled() {
           tileRows.push_back(r == 0 ? m0 : b.min(m, lastRow));
           valid.push_back(r == 0 ? Value() : b.less(m, rows));
         }
-        for (unsigned g0 = 0; g0 < 4; g0 += b.row.dotTileGroups) {
-          Tile total;
-          for (unsigned i : intTerms) {
-            Tile tile = emitDotPanel(
-                b, panels[spec.terms[i].leaf], b.mul(panel, panelBytes[i]),
-                columns, quantized, sums[i], tileRows, g0, b.row.dotTileGroups,
-                /*prefetch=*/false);
-            if (total.empty()) {
-              total = std::move(tile);
-              continue;
+        Tile total;
+        for (unsigned i : intTerms) {
+          Tile tile = emitDotPanel(
+              b, panels[spec.terms[i].leaf], b.mul(panel, panelBytes[i]),
+              columns, quantized, sums[i], tileRows, /*prefetch=*/false);
+          if (total.empty()) {
+            total = std::move(tile);
+            continue;
+          }
+          for (auto [to, from] : llvm::zip(total, tile))
+            for (auto [sum, value] : llvm::zip(to, from))
+              sum = arith::AddFOp::create(b, sum, value);
+        }
+        for (unsigned r = 0; r < tileRows.size(); ++r) {
+          auto store = [&] {
+            Value scale = b.splat(memref::LoadOp::create(
+                b, quantized.scales, ValueRange{tileRows[r], zero}));
+            for (unsigned g = 0; g < 4; ++g) {
+              Value sum = arith::MulFOp::create(b, total[r][g], scale);
+              sum = addNeighbours(sum, tileRows[r], n[g], masks[g]);
+              b.storeMasked(sum, out, {tileRows[r], n[g]}, masks[g]);
             }
-            for (auto [to, from] : llvm::zip(total, tile))
-              for (auto [sum, value] : llvm::zip(to, from))
-                sum = arith::AddFOp::create(b, sum, value);
-          }
-          for (unsigned r = 0; r < tileRows.size(); ++r) {
-            auto store = [&] {
-              Value scale = b.splat(memref::LoadOp::create(
-                  b, quantized.scales, ValueRange{tileRows[r], zero}));
-              for (unsigned g = 0; g < b.row.dotTileGroups; ++g) {
-                Value sum = arith::MulFOp::create(b, total[r][g], scale);
-                sum = addNeighbours(sum, tileRows[r], n[g0 + g], masks[g0 + g]);
-                b.storeMasked(sum, out, {tileRows[r], n[g0 + g]},
-                              masks[g0 + g]);
-              }
-            };
-            if (valid[r])
-              b.ifThen(valid[r], store);
-            else
-              store();
-          }
+          };
+          if (valid[r])
+            b.ifThen(valid[r], store);
+          else
+            store();
         }
       });
     }
@@ -557,15 +578,9 @@ void LinearEmitter::emit() {
   if (shape == ShapeClass::Tiled) {
     int64_t bytes = 0;
     for (auto [i, panel] : llvm::enumerate(panels))
-      if (!spec.isInt(i) && panel.leaf->getDecodeCost(b.row, PanelAs::F32) > 0)
+      if (!needs.isDot[i] && panel.leaf->getDecodeCost(b.row, PanelAs::F32) > 0)
         bytes =
             std::max(bytes, getChunkBytes(b.row, *panel.leaf, panel.layout));
-    // Integer leaves as factors of a product are decoded to f32 too.
-    for (const LinearTerm &term : spec.terms)
-      if (term.right >= 0)
-        for (int leaf : {(int)term.leaf, term.right})
-          bytes = std::max(bytes, getChunkBytes(b.row, *panels[leaf].leaf,
-                                                panels[leaf].layout));
     if (bytes > 0)
       buffer = b.stackBytes(bytes);
   }

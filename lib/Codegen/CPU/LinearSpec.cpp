@@ -21,11 +21,6 @@ using namespace mlir;
 using namespace miura;
 using namespace miura::codegen;
 
-bool LinearSpec::isInt(unsigned leaf) const {
-  return compute.getActivation().isInteger(8) &&
-         leaves[leaf].panel->decodesToInt();
-}
-
 /// Linears of leaves in place of a linear of an expression.
 static Value expand(OpBuilder &builder, Value x, Value weight,
                     ComputeAttr compute) {

@@ -32,11 +32,13 @@ struct PanelOperand {
   }
 };
 
-/// Rows of int8 activations, padded with zeros.
+/// Rows of int8 activations, padded with zeros. An f32 row that enters integer
+/// dots is three of them, its digits to the base 256: s · (65536 a + 256 b +
+/// c).
 struct QuantizedRows {
   /// memref<?xi32>, four columns each, and dwords of a row.
   mlir::Value dwords, rowDwords;
-  /// memref<?xf32>: a scale per row.
+  /// A scale per row of x, rows × 1.
   mlir::Value scales;
   /// The row's sums of `sumBlock` columns for a leaf: memref<?xi32>, and how
   /// many there are in a row.
@@ -52,13 +54,12 @@ int64_t getSumBlock(const PanelLayout &layout, const PanelLeaf &leaf);
 /// Vectors `[row][group]`.
 using Tile = llvm::SmallVector<llvm::SmallVector<mlir::Value, 4>, 6>;
 
-/// Σ codes · int8 · scales of a panel for the rows of x named by their
-/// numbers; the activations' own scale is left to the caller.
+/// Σ codes · int8 · scales of a panel for the int8 rows named by their numbers;
+/// the activations' own scale is left to the caller.
 Tile emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
                   mlir::Value offset, mlir::Value columns,
                   const QuantizedRows &x, const QuantizedRows::Sums &sums,
-                  llvm::ArrayRef<mlir::Value> rows, unsigned firstGroup,
-                  unsigned groupCount, bool prefetch);
+                  llvm::ArrayRef<mlir::Value> rows, bool prefetch);
 
 /// Σ values · x over the blocks [begin, end) of a panel for one row of f32
 /// activations that may be read to the end of the last block.
@@ -88,12 +89,14 @@ struct QuantizeTo {
   /// and 64 divide.
   mlir::Value stride;
   int64_t unit;
+  /// int8 rows per row of x: 1, or 3 digits.
+  unsigned digits;
   /// f32 rows that get the rounded values too, or null.
   mlir::Value rounded;
 };
 /// The scale of row `m` of x, found by reading all of it.
 mlir::Value emitRowScale(KernelBuilder &b, mlir::Value x, mlir::Value m,
-                         mlir::Value columns);
+                         mlir::Value columns, unsigned digits);
 /// Rounds the units [begin, end) of row `m`.
 void emitQuantize(KernelBuilder &b, mlir::Value x, mlir::Value m,
                   mlir::Value columns, mlir::Value scale, mlir::Value begin,

@@ -80,6 +80,8 @@ llvm::Expected<KernelProblem> KernelProblem::parse(StringRef text) {
       problem.bias = true;
     else if (word == "residual")
       problem.residual = true;
+    else if (word == "outlier")
+      problem.outlier = true;
     else if (word == "inplace")
       problem.residual = problem.inplace = true;
     else
@@ -99,6 +101,8 @@ std::string KernelProblem::str() const {
      << " threads=" << threads << " seed=" << seed;
   if (bias)
     os << " bias";
+  if (outlier)
+    os << " outlier";
   if (residual)
     os << (inplace ? " inplace" : " residual");
   return text;
@@ -314,13 +318,16 @@ static LogicalResult lowerToLLVM(ModuleOp module) {
 static std::unique_ptr<llvm::TargetMachine>
 makeMachine(const codegen::Target &target) {
   std::string error;
+  // Comments name loops, spills and reloads.
+  llvm::TargetOptions options;
+  options.MCOptions.AsmVerbose = true;
   llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
   const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!found)
     return nullptr;
   return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
-      triple, target.cpu, target.features, llvm::TargetOptions(),
-      llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+      triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
+      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
 static FailureOr<HostTensor>
@@ -576,6 +583,9 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < k; ++j)
       x[i * kernel->xStride + j] = uniform();
+  if (problem.outlier)
+    for (int64_t i = 0; i < m; ++i)
+      x[i * kernel->xStride + k / 3] = 1000;
   for (int64_t j = 0; j < n; ++j)
     kernel->bias.as<float>()[j] = uniform();
   for (int64_t i = 0; i < m; ++i)
@@ -615,6 +625,42 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
     }
   }
   return kernel;
+}
+
+std::string CompiledKernel::hotLoop(StringRef mnemonic) const {
+  SmallVector<StringRef> lines;
+  StringRef(assembly).split(lines, '\n');
+  llvm::StringMap<size_t> labels;
+  size_t bestBegin = 0, bestEnd = 0, bestCount = 0, lastLoop = 0;
+  for (auto [i, line] : llvm::enumerate(lines)) {
+    if (line.starts_with(".L")) {
+      labels[line.take_until([](char c) { return c == ':'; })] = i;
+      continue;
+    }
+    StringRef text = line.trim();
+    if (!text.starts_with("j"))
+      continue;
+    StringRef target = text.split('\t').second.trim().take_until(
+        [](char c) { return c == ' ' || c == '\t' || c == '#'; });
+    auto label = labels.find(target);
+    if (label == labels.end())
+      continue;
+    // Innermost: no jump back to a label inside it stands inside it.
+    size_t count = 0;
+    bool innermost = label->second > lastLoop;
+    lastLoop = std::max(lastLoop, label->second);
+    for (size_t l = label->second; l < i; ++l)
+      count += lines[l].contains(mnemonic);
+    if (innermost && count > bestCount) {
+      bestBegin = label->second;
+      bestEnd = i;
+      bestCount = count;
+    }
+  }
+  std::string loop;
+  for (size_t l = bestBegin; bestCount > 0 && l <= bestEnd; ++l)
+    loop += lines[l].str() + "\n";
+  return loop;
 }
 
 //===----------------------------------------------------------------------===//

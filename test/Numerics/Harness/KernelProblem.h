@@ -24,6 +24,7 @@
 ///   m= n= k=    sizes            act=f32|i8     activations
 ///   isa=ROW     threads=N        seed=N
 ///   bias, residual, inplace      what is added; residual in the memory of y
+///   outlier                      one activation is 1000 times the others
 ///
 /// Source of the idea: oneDNN's benchdnn, one driver for correctness and speed.
 ///
@@ -49,6 +50,7 @@ struct KernelProblem {
   std::string weight = "f32";
   int64_t m = 1, n = 64, k = 64;
   bool int8 = false, bias = false, residual = false, inplace = false;
+  bool outlier = false;
   std::string isa = "avx512vnni";
   int threads = 1;
   uint32_t seed = 1;
@@ -108,6 +110,8 @@ public:
 
   /// The kernel as vector IR and (without generateCode) as assembly.
   std::string vectorIr, assembly;
+  /// The innermost loop of the assembly with the most of an instruction.
+  std::string hotLoop(llvm::StringRef mnemonic) const;
 
 private:
   explicit CompiledKernel(const KernelProblem &problem);

@@ -48,14 +48,18 @@ struct IsaRow {
   unsigned registers;
   /// f32 GEMM: rows of x and vectors of outputs per tile.
   unsigned floatTileRows, floatTileGroups;
-  /// Integer GEMM: rows of x and vectors of outputs per tile.
+  /// Integer products: rows of x and vectors of outputs per tile.
   unsigned dotTileRows, dotTileGroups;
+  /// Columns that the loop of an integer product takes unrolled, at most.
+  unsigned dotColumns;
   /// Columns of a panel that an f32 GEMM decodes into the L1 cache at a time.
   unsigned chunkColumns;
   /// Entries of a table that one permutation of 32-bit lanes looks up.
   unsigned tableEntries;
   /// The largest unsigned operand for which `dot4` takes its short form.
   unsigned dotLimit;
+  /// Instructions of the short and of the long form.
+  unsigned dotCost, longDotCost;
   llvm::ArrayRef<PrefetchDistance> prefetch;
 
   /// acc + the sum of four products of unsigned and signed bytes, in every

@@ -80,9 +80,6 @@ struct LinearSpec {
   ComputeAttr compute;
   /// The clone of the kernel's region whose values the leaves refer to.
   std::shared_ptr<mlir::Region> owner;
-
-  /// Whether a leaf enters integer dots.
-  bool isInt(unsigned leaf) const;
 };
 
 /// Reads the region of `kernel`; null with no diagnostic if it is not a linear
