@@ -11,6 +11,7 @@
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
 #include "miura/Conversion/ONNXNormalize/Passes.h"
 #include "miura/Conversion/ONNXToLinalg/Passes.h"
+#include "miura/Conversion/ONNXToMiura/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Pipelines/Compile.h"
@@ -31,6 +32,7 @@ int main(int argc, char **argv) {
   miura::registerMiuraToLinalgPasses();
   miura::registerONNXToLinalgPasses();
   miura::registerONNXNormalizePasses();
+  miura::registerONNXToMiuraPasses();
   miura::registerReferencePipeline();
   miura::registerMiuraTransformsPasses();
   miura::codegen::registerPanelLeaves(registry);

@@ -20,6 +20,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <limits>
 
 using namespace mlir;
 using namespace miura;
@@ -39,6 +40,7 @@ struct AttentionParts {
   double scale, softcap;
   bool causal;
   int64_t window;
+  bool blindMean;
 };
 
 /// An element of `tensor`, a dimension of size 1 standing for every index.
@@ -87,9 +89,14 @@ static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
           Value bounded = math::TanhOp::create(b, b.div(s, cap));
           s = b.mul(cap, bounded);
         }
+        // With the lowest finite number a query that sees no key has equal
+        // scores, hence the mean of all values; with minus infinity zeros.
         Value minusInfinity = b.constant(f32, -INFINITY);
+        Value hidden =
+            a.blindMean ? b.constant(f32, std::numeric_limits<float>::lowest())
+                        : minusInfinity;
         auto keepIf = [&](Value seen) {
-          s = arith::SelectOp::create(b, seen, s, minusInfinity);
+          s = arith::SelectOp::create(b, seen, s, hidden);
         };
         if (a.mask) {
           Value m = extractBroadcast(b, a.mask, maskSizes, i);
@@ -110,15 +117,18 @@ static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
         if (a.causal)
           keepIf(arith::CmpIOp::create(b, arith::CmpIPredicate::sle, key,
                                        position));
-        else if (a.lengths) {
-          Value end =
-              b.addIndex(b.toIndex(b.extract(a.lengths, {i[0]})), queries);
-          keepIf(arith::CmpIOp::create(b, arith::CmpIPredicate::slt, key, end));
-        }
         if (a.window != 0)
           keepIf(arith::CmpIOp::create(b, arith::CmpIPredicate::sgt,
                                        b.addIndex(key, b.index(a.window)),
                                        position));
+        // What is behind the newest key is no key.
+        if (a.lengths && (!a.causal || a.blindMean)) {
+          Value end =
+              b.addIndex(b.toIndex(b.extract(a.lengths, {i[0]})), queries);
+          Value isKey =
+              arith::CmpIOp::create(b, arith::CmpIPredicate::slt, key, end);
+          s = arith::SelectOp::create(b, isKey, s, minusInfinity);
+        }
         return s;
       });
 
@@ -180,7 +190,8 @@ struct LowerAttention : OpConversionPattern<AttentionOp> {
                          op.getScale().convertToDouble(),
                          op.getSoftcap().convertToDouble(),
                          op.getCausal(),
-                         static_cast<int64_t>(op.getWindow())};
+                         static_cast<int64_t>(op.getWindow()),
+                         op.getBlindMean()};
     Type type = getTypeConverter()->convertType(op.getResult().getType());
     Value result = lowerAttention(b, parts, getElementTypeOrSelf(type));
     rewriter.replaceOp(op, b.as(result, type));
@@ -203,7 +214,8 @@ struct LowerCachedAttention : OpConversionPattern<CachedAttentionOp> {
                          op.getScale().convertToDouble(),
                          op.getSoftcap().convertToDouble(),
                          op.getCausal(),
-                         static_cast<int64_t>(op.getWindow())};
+                         static_cast<int64_t>(op.getWindow()),
+                         op.getBlindMean()};
     Type type = getTypeConverter()->convertType(op.getResult().getType());
     Value result = lowerAttention(b, parts, getElementTypeOrSelf(type));
     rewriter.replaceOp(op, b.as(result, type));

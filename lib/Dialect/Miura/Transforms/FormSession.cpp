@@ -262,7 +262,8 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
         builder, loc, attention.getResult().getType(), attention.getQuery(),
         key, value, lengths, attention.getPadding() ? padding : Value(),
         attention.getScaleAttr(), attention.getCausalAttr(),
-        attention.getWindowAttr(), attention.getSoftcapAttr());
+        attention.getWindowAttr(), attention.getSoftcapAttr(),
+        attention.getBlindMeanAttr());
     attention.replaceAllUsesWith(cached.getResult());
     attention.erase();
   }

@@ -129,7 +129,9 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
     - `mask`, i1 or float, `batch|1 × heads|1 × queries|1 × keys|1`: only keys where it is
       true, or added to the scaled scores.
     `softcap c` (0: none) replaces a scaled score s by `c · tanh(s / c)` before
-    the mask. A query that sees no key gives zeros. Scores and sums are f32.
+    the mask. A query that sees no key gives zeros, or, where `blind_mean`, the
+    mean of all values: what a softmax makes of scores that a mask with the
+    lowest finite number has made equal. Scores and sums are f32.
 
     A closed form (causal, window, padding) is an optimization of a mask: a mask
     that is not understood stays an operand.
@@ -140,7 +142,8 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
                        Optional<Miura_MaskTensor>:$mask, Optional<RankedTensorOf<[AnyInteger]>>:$padding,
                        F64Attr:$scale, UnitAttr:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window,
-                       DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+                       DefaultValuedAttr<F64Attr, "0.0">:$softcap,
+                       UnitAttr:$blind_mean);
   let results = (outs Miura_FloatTensor:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`mask` $mask^ `:` type($mask))? (`padding` $padding^ `:` type($padding))?

@@ -35,14 +35,16 @@ def Miura_CachedAttentionOp : Miura_Op<"cached_attention", [Pure]> {
     `miura.attention` whose keys and values are a session's cache: query (b, t)
     stands at position `lengths[b] + t`; keys beyond `lengths[b] + sequence − 1`
     are not read. `padding`, `batch × capacity` of i8, hides keys where it is 0.
-    Otherwise as `miura.attention`.
+    Otherwise as `miura.attention`; the mean of `blind_mean` is over the keys up
+    to `lengths[b] + sequence − 1`.
   }];
   let arguments = (ins Miura_FloatTensor:$query, Miura_FloatTensor:$key, Miura_FloatTensor:$value,
                        RankedTensorOf<[I64]>:$lengths,
                        Optional<RankedTensorOf<[I8]>>:$padding,
                        F64Attr:$scale, UnitAttr:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window,
-                       DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+                       DefaultValuedAttr<F64Attr, "0.0">:$softcap,
+                       UnitAttr:$blind_mean);
   let results = (outs Miura_FloatTensor:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value `at` $lengths (`padding` $padding^ `:` type($padding))?

@@ -1,0 +1,156 @@
+//===- RaiseLinears.cpp - Products and look-ups of stored matrices --------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// MatMul and Gemm with a stored right operand are linears; their weight is
+/// stored in × out or out × in, and the former is read through miura.transpose,
+/// so that no byte moves. Gather of rows of a stored matrix is an embedding.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Raiser.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::symbolic;
+
+Value Raiser::getLinearWeight(Value value, bool outIn, Value &root) {
+  // Views of the stored matrix cancel or add up.
+  Type type = getElementTypeOrSelf(value.getType());
+  while (auto op = value.getDefiningOp<OnnxNodeOp>()) {
+    if (isNode(op, "Transpose")) {
+      std::optional<SmallVector<int64_t>> perm = getInts(op, "perm");
+      if (perm && *perm != SmallVector<int64_t>{1, 0})
+        return {};
+      outIn = !outIn;
+    } else if (isNode(op, "Cast")) {
+      if (!isa<FloatType>(getElementTypeOrSelf(getInput(op, 0).getType())))
+        return {};
+    } else {
+      return {};
+    }
+    value = getInput(op, 0);
+  }
+  auto tensor = dyn_cast<RankedTensorType>(value.getType());
+  if (!isStored(value) || !tensor || tensor.getRank() != 2 ||
+      !isa<FloatType>(tensor.getElementType()))
+    return {};
+  root = value;
+  Location loc = value.getLoc();
+  if (!outIn) {
+    tensor = RankedTensorType::get({tensor.getDimSize(1), tensor.getDimSize(0)},
+                                   tensor.getElementType());
+    value = TransposeOp::create(builder, loc, tensor, value);
+  }
+  if (tensor.getElementType() != type)
+    value = ConvertOp::create(builder, loc, tensor.clone(type), value);
+  return value;
+}
+
+bool Raiser::raiseProduct(OnnxNodeOp op) {
+  bool isGemm = isNode(op, "Gemm");
+  if (!isGemm && !isNode(op, "MatMul"))
+    return false;
+  Value x = getInput(op, 0), result = op.getResult(0);
+  const Shape *shape = analysis.getShape(x);
+  const Shape *resultShape = analysis.getShape(result);
+  if (!shape || !resultShape || shape->size() < 2 ||
+      !isa<FloatType>(getElementTypeOrSelf(x.getType())))
+    return false;
+  if (isGemm && (getInt(op, "transA", 0) || getFloat(op, "alpha", 1) != 1 ||
+                 getFloat(op, "beta", 1) != 1))
+    return false;
+  builder.setInsertionPoint(op);
+  Value root;
+  Value weight =
+      getLinearWeight(getInput(op, 1), isGemm && getInt(op, "transB", 0), root);
+  if (!weight)
+    return false;
+  Value bias = isGemm ? getInput(op, 2) : Value();
+  if (bias) {
+    bias = isStored(bias) ? getVector(bias, resultShape->back()) : Value();
+    if (!bias)
+      return false;
+  }
+
+  // Rows that were flattened for the product keep their own dimensions: the
+  // result is flattened instead.
+  Indices indices = analysis.makeIndices(x, "x");
+  Expr column = indices.back(), size = shape->back();
+  Value source = x;
+  for (Value next = x; (next = analysis.stepThroughView(next, indices));) {
+    const Shape *s = analysis.getShape(next);
+    if (s->empty() || s->back() != size || indices.back() != column)
+      break;
+    // Only a change of rank, no transposition.
+    Indices check = indices;
+    if (s->size() == 3 && shape->size() == 2 && makeReshape(next, *shape, op))
+      source = next;
+  }
+  Shape wide = *analysis.getShape(source);
+  wide.back() = resultShape->back();
+  Type element = getElementTypeOrSelf(result.getType());
+  auto linear = LinearOp::create(
+      builder, op.getLoc(), getType(wide, element), source, weight, bias,
+      makeId(root, op),
+      ComputeAttr::get(op.getContext(), element, builder.getF32Type(), 0));
+  analysis.setShape(linear, wide);
+  Value value = linear;
+  if (source != x)
+    value = makeReshape(linear, *resultShape, op);
+  replace(result, value);
+  return true;
+}
+
+void Raiser::foldBias(OnnxNodeOp add) {
+  if (!isNode(add, "Add"))
+    return;
+  for (Value a : add.getInputs()) {
+    // Through the flattening that raiseProduct left.
+    auto linear = a.getDefiningOp<LinearOp>();
+    Value bias = getOther(add, a);
+    if (!linear || linear.getBias() || !linear->hasOneUse() ||
+        !isStored(bias) ||
+        linear.getResult().getType() != add.getResult(0).getType())
+      continue;
+    builder.setInsertionPoint(add);
+    bias = getVector(bias, analysis.getShape(linear)->back());
+    if (!bias)
+      continue;
+    auto fused =
+        LinearOp::create(builder, linear.getLoc(), linear.getResult().getType(),
+                         linear.getInput(), linear.getWeight(), bias,
+                         linear.getIdAttr(), linear.getComputeAttr());
+    replace(add.getResult(0), fused);
+    return;
+  }
+}
+
+bool Raiser::raiseEmbedding(OnnxNodeOp op) {
+  if (!isNode(op, "Gather"))
+    return false;
+  Value data = getInput(op, 0), indices = getInput(op, 1);
+  auto type = dyn_cast<RankedTensorType>(data.getType());
+  if (!isStored(data) || !type || type.getRank() != 2 ||
+      !isa<FloatType>(type.getElementType()) || getInt(op, "axis", 0) != 0 ||
+      !analysis.getShape(indices) || analysis.getShape(indices)->empty())
+    return false;
+  builder.setInsertionPoint(op);
+  replace(op.getResult(0),
+          EmbeddingOp::create(builder, op.getLoc(), op.getResult(0).getType(),
+                              indices, data, makeId(data, op)));
+  return true;
+}
+
+void Raiser::raiseLinears() {
+  forEachNode([&](OnnxNodeOp op) {
+    if (!raiseProduct(op))
+      raiseEmbedding(op);
+  });
+  forEachNode([&](OnnxNodeOp op) { foldBias(op); });
+}

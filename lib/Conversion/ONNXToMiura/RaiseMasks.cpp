@@ -1,0 +1,77 @@
+//===- RaiseMasks.cpp - Masks in closed form ------------------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// What a mask says of key j for query i is an expression of the two, of sizes
+/// and of input elements. Of its conjuncts, j at or before i's position is
+/// causal, j less than w behind is a window, and an input that is not 0 at (b,
+/// j) is padding.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Raiser.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::symbolic;
+
+bool Raiser::classifyMask(Expr condition, Expr b, Expr i, Expr j,
+                          Expr keysBefore, Expr keys, MaskForm &form) {
+  bool all = true;
+  Expr position = context.add(i, keysBefore);
+  for (Expr c : getConjuncts(condition)) {
+    if (c->kind == Kind::Bool && c->truth)
+      continue;
+    if (c->kind == Kind::NotNegative) {
+      if (c->operands[0] == context.sub(position, j)) {
+        form.causal = true;
+        continue;
+      }
+      // j − position + w − 1 >= 0
+      std::optional<int64_t> w =
+          getInteger(context.sub(c->operands[0], context.sub(j, position)));
+      if (w && *w >= 0 && (form.window == 0 || form.window == *w + 1)) {
+        form.window = *w + 1;
+        continue;
+      }
+    }
+    Expr element = c;
+    if (c->kind == Kind::Not && c->operands[0]->kind == Kind::Zero)
+      element = getScaledAtom(c->operands[0]->operands[0]).second;
+    if (element && element->kind == Kind::Element &&
+        element->operands.size() == 2 && element->operands[0] == b &&
+        element->operands[1] == j &&
+        (!form.padding || form.padding == element->tensor) &&
+        isa<IntegerType>(getElementTypeOrSelf(element->tensor.getType()))) {
+      form.padding = element->tensor;
+      continue;
+    }
+    all = false;
+  }
+  return all;
+}
+
+Expr Raiser::getVisible(Expr mask, bool strict) {
+  if (mask->isCondition())
+    return mask;
+  if (mask->kind == Kind::Select) {
+    Expr a = getVisible(mask->operands[1], strict);
+    Expr b = getVisible(mask->operands[2], strict);
+    return a && b ? context.select(mask->operands[0], a, b) : nullptr;
+  }
+  std::optional<double> k = getConstant(mask);
+  if (!k)
+    return nullptr;
+  if (*k == 0)
+    return context.boolean(true);
+  // exp(score − 1e30) is 0 whatever the score; a query that sees no key is the
+  // caller's to think of.
+  if (std::isinf(*k) ? *k < 0 : (!strict && *k <= -1e30))
+    return context.boolean(false);
+  return nullptr;
+}

@@ -1,0 +1,114 @@
+//===- RaiseRoles.cpp - What arguments and results are for ----------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Roles come from use, never from names: tokens index the table of embeddings,
+/// positions reach the angles of a rotation, the mask is what attentions take
+/// as padding, caches are the past that new keys and values are put behind.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Raiser.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/SmallPtrSet.h"
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::symbolic;
+
+/// Integer arguments whose elements reach a value (its sizes do not count).
+static void collectArguments(Value value, SmallPtrSetImpl<Operation *> &seen,
+                             SmallVectorImpl<BlockArgument> &found) {
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    auto type = dyn_cast<RankedTensorType>(argument.getType());
+    if (type && type.getRank() > 0 && isa<IntegerType>(type.getElementType()) &&
+        !llvm::is_contained(found, argument))
+      found.push_back(argument);
+    return;
+  }
+  Operation *op = value.getDefiningOp();
+  if (!op || !seen.insert(op).second || isa<tensor::DimOp>(op))
+    return;
+  auto node = dyn_cast<OnnxNodeOp>(op);
+  if (isNode(node, "Shape") || isNode(node, "Size"))
+    return;
+  for (Value operand : op->getOperands())
+    collectArguments(operand, seen, found);
+}
+
+void Raiser::setRoles() {
+  auto setRole = [&](BlockArgument argument, RoleKind kind, int64_t layer) {
+    StringRef name = "miura.role";
+    if (!func.getArgAttr(argument.getArgNumber(), name))
+      func.setArgAttr(argument.getArgNumber(), name,
+                      RoleAttr::get(func.getContext(), kind, layer));
+  };
+  Operation *terminator = func.getBody().front().getTerminator();
+  auto setResultRole = [&](Value value, RoleKind kind, int64_t layer) {
+    for (auto [i, v] : llvm::enumerate(terminator->getOperands()))
+      if (v == value && !func.getResultAttr(i, "miura.role"))
+        func.setResultAttr(i, "miura.role",
+                           RoleAttr::get(func.getContext(), kind, layer));
+  };
+
+  SmallPtrSet<Operation *, 32> seen;
+  SmallVector<BlockArgument> positions;
+  func.walk([&](RopeOp op) {
+    collectArguments(op.getCos(), seen, positions);
+    collectArguments(op.getSin(), seen, positions);
+  });
+
+  // The largest table that arguments index is the vocabulary.
+  EmbeddingOp vocabulary;
+  SmallVector<BlockArgument> tokens;
+  func.walk([&](EmbeddingOp op) {
+    SmallPtrSet<Operation *, 8> path;
+    SmallVector<BlockArgument> arguments;
+    collectArguments(op.getIndices(), path, arguments);
+    if (arguments.size() != 1)
+      return;
+    auto entries = [](EmbeddingOp e) {
+      return cast<ShapedType>(e.getWeight().getType()).getDimSize(0);
+    };
+    if (!vocabulary || entries(op) > entries(vocabulary)) {
+      vocabulary = op;
+      tokens = arguments;
+    }
+  });
+  for (BlockArgument argument : tokens)
+    setRole(argument, RoleKind::tokens, -1);
+
+  int64_t layer = 0;
+  func.walk([&](AttentionOp op) {
+    if (auto mask = dyn_cast_or_null<BlockArgument>(op.getPadding()))
+      setRole(mask, RoleKind::mask, -1);
+    for (auto [value, kind] : {std::pair{op.getKey(), RoleKind::cache_key},
+                               {op.getValue(), RoleKind::cache_value}}) {
+      auto concat = value.getDefiningOp<tensor::ConcatOp>();
+      if (!concat)
+        continue;
+      if (auto past = dyn_cast<BlockArgument>(concat.getInputs()[0])) {
+        setRole(past, kind, layer);
+        setResultRole(concat, kind, layer);
+      }
+    }
+    ++layer;
+  });
+  if (positions.size() == 1)
+    setRole(positions[0], RoleKind::positions, -1);
+
+  // Of the results that are no cache, the one over the vocabulary.
+  for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    if (vocabulary && layer > 0 && type && type.getRank() == 3 &&
+        isa<FloatType>(type.getElementType()) &&
+        !func.getResultAttr(i, "miura.role")) {
+      setResultRole(value, RoleKind::logits, -1);
+      break;
+    }
+  }
+}

@@ -1,0 +1,360 @@
+//===- RaiseRope.cpp - Rotary embeddings in their spellings ---------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// A rotation is recognized by what its elements are: sums of two products of
+/// one tensor's elements, half the rotated size (or one place) apart, with
+/// cosines and sines. How the halves were cut out and put together does not
+/// matter.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Raiser.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::symbolic;
+
+namespace {
+/// `factor · x[at] · angle[place]`, one of the two products of an element.
+struct Product {
+  double factor;
+  Expr x, angle;
+};
+} // namespace
+
+/// The element as products with elements of one tensor, or nothing.
+static std::optional<SmallVector<Product, 2>> getProducts(Expr element,
+                                                          Value tensor) {
+  if (element->kind != Kind::Poly || element->terms.size() != 2)
+    return std::nullopt;
+  SmallVector<Product, 2> products;
+  for (const Term &t : element->terms) {
+    if (t.atoms.size() != 2)
+      return std::nullopt;
+    Expr a = t.atoms[0], b = t.atoms[1];
+    if (b->kind == Kind::Element && b->tensor == tensor)
+      std::swap(a, b);
+    if (a->kind != Kind::Element || a->tensor != tensor ||
+        b->kind != Kind::Element || b->tensor == tensor)
+      return std::nullopt;
+    products.push_back({t.coefficient, a, b});
+  }
+  return products;
+}
+
+/// Boundaries of the pieces in which an element's conditions on an index
+/// decide: the constants c of `c − d >= 0` and `d − c >= 0`.
+static void collectBoundaries(Expr e, Expr symbol, SmallVector<int64_t> &out) {
+  if (e->kind == Kind::NotNegative) {
+    Expr p = e->operands[0];
+    double slope = 0, constant = 0;
+    bool linear = p->kind == Kind::Poly;
+    for (const Term &t : p->terms) {
+      if (t.atoms.empty())
+        constant = t.coefficient;
+      else if (t.atoms.size() == 1 && t.atoms[0] == symbol)
+        slope = t.coefficient;
+      else
+        linear = false;
+    }
+    if (linear && slope == -1)
+      out.push_back(int64_t(constant) + 1);
+    if (linear && slope == 1)
+      out.push_back(int64_t(-constant));
+  }
+  for (Expr o : e->operands)
+    collectBoundaries(o, symbol, out);
+  for (const Term &t : e->terms)
+    for (Expr a : t.atoms)
+      if (a->kind != Kind::Element)
+        collectBoundaries(a, symbol, out);
+}
+
+Value Raiser::makeAngle(Value tensor, ArrayRef<Expr> indices, Expr batch,
+                        Expr sequence, Expr place, int64_t width,
+                        int64_t rotated, bool interleaved, double factor,
+                        Operation *before) {
+  // To batch|1 × sequence × width.
+  const Shape *found = analysis.getShape(tensor);
+  if (!found || indices.empty() || indices.back() != place)
+    return {};
+  Shape shape = *found;
+  if (getInteger(shape.back()) != width)
+    return {};
+  Shape flat;
+  bool hasSequence = false;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) {
+    if (indices[i] == sequence && !hasSequence) {
+      hasSequence = true;
+      if (flat.empty())
+        flat.push_back(context.integer(1));
+      flat.push_back(shape[i]);
+    } else if (indices[i] == batch && flat.empty()) {
+      flat.push_back(shape[i]);
+    } else if (!isConstant(shape[i], 1)) {
+      return {};
+    } else if (flat.empty() && i == 0) {
+      flat.push_back(shape[i]);
+    }
+  }
+  flat.push_back(shape.back());
+  if (!hasSequence || flat.size() != 3)
+    return {};
+  Value angle = shape.size() == 3 ? tensor : makeReshape(tensor, flat, before);
+  if (!angle)
+    return {};
+  builder.setInsertionPoint(before);
+  Location loc = before->getLoc();
+  if (width != rotated) {
+    Shape full{flat[0], flat[1], context.integer(rotated)};
+    Type element = getElementTypeOrSelf(angle.getType());
+    if (interleaved) {
+      // Each of a pair has the pair's angle.
+      Shape column{flat[0], flat[1], context.integer(width),
+                   context.integer(1)};
+      Value wide = makeReshape(angle, column, before);
+      if (!wide)
+        return {};
+      builder.setInsertionPoint(before);
+      column[3] = context.integer(2);
+      Value pairs = tensor::ConcatOp::create(
+          builder, loc, getType(column, element), 3, ValueRange{wide, wide});
+      analysis.setShape(pairs, column);
+      angle = makeReshape(pairs, full, before);
+      builder.setInsertionPoint(before);
+    } else {
+      angle = tensor::ConcatOp::create(builder, loc, getType(full, element), 2,
+                                       ValueRange{angle, angle});
+      analysis.setShape(angle, full);
+    }
+  }
+  if (factor != 1) {
+    auto type = cast<RankedTensorType>(angle.getType());
+    Value scalar = arith::ConstantOp::create(
+        builder, loc, builder.getFloatAttr(type.getElementType(), factor));
+    SmallVector<Value> sizes;
+    for (int64_t i = 0; i < type.getRank(); ++i)
+      if (type.isDynamicDim(i))
+        sizes.push_back(tensor::DimOp::create(builder, loc, angle, i));
+    Value splat = tensor::SplatOp::create(builder, loc, type, scalar, sizes);
+    Shape copy = *analysis.getShape(angle);
+    angle = arith::MulFOp::create(builder, loc, angle, splat);
+    analysis.setShape(angle, copy);
+  }
+  return angle;
+}
+
+bool Raiser::raiseRope(OnnxNodeOp op) {
+  Value result = op.getResult(0);
+  if (!isa<FloatType>(getElementTypeOrSelf(result.getType())))
+    return false;
+  const Shape *found = analysis.getShape(result);
+  if (!found || found->size() != 4)
+    return false;
+  Shape shape = *found;
+  std::optional<int64_t> size = getInteger(shape[3]);
+  if (!size || *size < 2 || *size > 4096)
+    return false;
+  // A rotation ends in a sum of two products or in halves put together.
+  if (isNode(op, "Concat")) {
+    int64_t axis = getInt(op, "axis", 0);
+    if (axis != 3 && axis != -1)
+      return false;
+  } else if (isNode(op, "Add")) {
+    for (Value v : op.getInputs())
+      if (!getNode(v, "Mul"))
+        return false;
+  } else if (!isNode(op, "Reshape")) {
+    return false;
+  }
+  Indices indices = analysis.makeIndices(result, "r");
+  Expr last = getScaledAtom(indices[3]).second;
+  Expr element = analysis.getElement(result, indices);
+  if (element->kind == Kind::Poly && getScaledAtom(element).second)
+    return false; // a view
+
+  // Pieces of the last dimension, and in each the element at its start plus e.
+  SmallVector<int64_t> bounds{0, *size};
+  collectBoundaries(element, last, bounds);
+  llvm::sort(bounds);
+  bounds.erase(llvm::unique(bounds), bounds.end());
+  llvm::erase_if(bounds, [&](int64_t b) { return b < 0 || b > *size; });
+  bool interleaved = bounds.size() == 2;
+  int64_t rotated = interleaved ? *size : 2 * bounds[1];
+  if (rotated > *size || rotated % 2 != 0 || bounds.size() > 4 ||
+      (!interleaved && bounds[2] != rotated))
+    return false;
+  int64_t half = rotated / 2;
+  // One pair has no index to tell its place by; no model has so small heads.
+  if (half < 2)
+    return false;
+  Expr e = context.index("e", context.integer(half));
+  Expr places[2];
+  if (interleaved) {
+    places[0] = context.scale(e, 2);
+    places[1] = context.add(places[0], context.integer(1));
+  } else {
+    places[0] = e;
+    places[1] = context.add(e, context.integer(half));
+  }
+  Expr parts[2];
+  for (int i : {0, 1})
+    parts[i] = context.substitute(element, last, places[i]);
+
+  // The tensor that is rotated: the one in both products.
+  if (parts[0]->kind != Kind::Poly || parts[0]->terms.size() != 2)
+    return false;
+  for (Expr candidate : parts[0]->terms[0].atoms) {
+    if (candidate->kind != Kind::Element)
+      continue;
+    Value tensor = candidate->tensor;
+    auto low = getProducts(parts[0], tensor),
+         high = getProducts(parts[1], tensor);
+    if (!low || !high)
+      continue;
+    // Where x is read for the element at a place: solved from the first piece.
+    auto readAt = [&](Expr x, Expr from, Expr to) {
+      SmallVector<Expr> at;
+      for (Expr i : x->operands)
+        at.push_back(context.substitute(i, from, to));
+      return at;
+    };
+    Expr eSymbol = getScaledAtom(e).second;
+    // A symbol of the rotated range stands for d while x is looked at.
+    for (int straight : {0, 1}) {
+      Product cosLow = (*low)[straight], sinLow = (*low)[1 - straight];
+      SmallVector<Expr> xAt;
+      if (interleaved) {
+        // x[2e]: its last index is linear in e, so d takes 2e's place.
+        Expr d = context.index("d", context.integer(*size));
+        for (Expr i : cosLow.x->operands) {
+          Expr twice = context.substitute(
+              i, eSymbol, context.index("f", context.integer(half)));
+          Expr moved = context.add(context.sub(i, context.scale(e, 2)), d);
+          xAt.push_back(twice == i ? i : moved);
+        }
+        bool matches = true;
+        Expr dSymbol = getScaledAtom(d).second;
+        auto same = [&](Expr x, Expr place) {
+          for (auto [i, o] : llvm::zip(xAt, x->operands))
+            if (context.substitute(i, dSymbol, place) != o)
+              return false;
+          return true;
+        };
+        matches = same(cosLow.x, places[0]) && same(sinLow.x, places[1]);
+        if (!matches)
+          continue;
+        for (Expr &i : xAt)
+          i = context.substitute(i, dSymbol, indices[3]);
+      } else {
+        xAt = readAt(cosLow.x, eSymbol, indices[3]);
+      }
+      auto reads = [&](Expr x, Expr place) {
+        for (auto [i, o] : llvm::zip(xAt, x->operands))
+          if (context.substitute(i, last, place) != o)
+            return false;
+        return true;
+      };
+      Product cosHigh = (*high)[0], sinHigh = (*high)[1];
+      if (!reads(cosHigh.x, places[1]))
+        std::swap(cosHigh, sinHigh);
+      if (!reads(cosLow.x, places[0]) || !reads(sinLow.x, places[1]) ||
+          !reads(cosHigh.x, places[1]) || !reads(sinHigh.x, places[0]) ||
+          cosLow.factor != cosHigh.factor || sinLow.factor != -sinHigh.factor ||
+          cosLow.angle->tensor != cosHigh.angle->tensor ||
+          sinLow.angle->tensor != sinHigh.angle->tensor)
+        continue;
+      // What passes unrotated is x at its own place.
+      if (rotated < *size) {
+        Expr rest = context.index("rest", context.integer(*size - rotated));
+        Expr place = context.add(rest, context.integer(rotated));
+        auto [factor, atom] =
+            getScaledAtom(context.substitute(element, last, place));
+        if (factor != 1 || !atom || atom->kind != Kind::Element ||
+            atom->tensor != tensor || !reads(atom, place))
+          continue;
+      }
+
+      // Which index is the sequence: the one that the angles have.
+      Expr batch = indices[0], sequence = nullptr, head = nullptr;
+      unsigned sequenceDim = 0;
+      for (unsigned i : {1, 2})
+        if (!getConstant(indices[i]) &&
+            llvm::is_contained(cosLow.angle->operands, indices[i])) {
+          sequence = indices[i];
+          head = indices[3 - i];
+          sequenceDim = i;
+        }
+      if (!sequence)
+        continue;
+      std::optional<int64_t> heads = getInteger(shape[3 - sequenceDim]);
+      if (!heads)
+        continue;
+      HeadAxes axes{batch, head, sequence, indices[3], *heads, *size};
+      Value x = getHeads(tensor, xAt, axes, op);
+      if (!x)
+        continue;
+
+      // Angles for every place, or for one half of them.
+      auto angleOf = [&](const Product &a, const Product &b) -> Value {
+        ArrayRef<Expr> one = a.angle->operands, two = b.angle->operands;
+        SmallVector<Expr> at(one.begin(), one.end());
+        double factor = a.factor;
+        if (at.empty())
+          return {};
+        if (one.back() == places[0] && two.back() == places[1] &&
+            places[0] != e) {
+          at.back() = indices[3];
+          return makeAngle(a.angle->tensor, at, batch, sequence, indices[3],
+                           rotated, rotated, interleaved, factor, op);
+        }
+        if (!interleaved && one.back() == e && two.back() == places[1]) {
+          at.back() = indices[3];
+          return makeAngle(a.angle->tensor, at, batch, sequence, indices[3],
+                           rotated, rotated, interleaved, factor, op);
+        }
+        if (one.back() == e && two.back() == e) {
+          at.back() = indices[3];
+          return makeAngle(a.angle->tensor, at, batch, sequence, indices[3],
+                           half, rotated, interleaved, factor, op);
+        }
+        return {};
+      };
+      Product sinOfLow = sinLow;
+      sinOfLow.factor = -sinLow.factor;
+      Value cos = angleOf(cosLow, cosHigh), sin = angleOf(sinOfLow, sinHigh);
+      if (!cos || !sin || cos.getType() != sin.getType())
+        continue;
+      builder.setInsertionPoint(op);
+      Value rope = RopeOp::create(builder, op.getLoc(), x.getType(), x, cos,
+                                  sin, interleaved);
+      analysis.setShape(rope, *analysis.getShape(x));
+      if (sequenceDim == 1) {
+        // The file rotates batch × sequence × heads × size.
+        Value merged = makeMergeHeads(rope, op);
+        rope = makeReshape(merged, shape, op);
+        if (!rope)
+          return false;
+      }
+      if (rope.getType() != result.getType())
+        continue;
+      replace(result, rope);
+      return true;
+    }
+  }
+  return false;
+}
+
+void Raiser::raiseRopes() {
+  forEachNode([&](OnnxNodeOp op) {
+    if (op->getNumResults() == 1)
+      raiseRope(op);
+  });
+}

@@ -1,0 +1,204 @@
+//===- RaiseViews.cpp - What chains of views are --------------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Reshape, Transpose, Expand and their like move no number. What a chain of
+/// them does is read off the indices with which its last value reads its first:
+/// heads split off or merged, a change of rank, or nothing.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Raiser.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::symbolic;
+
+/// Runs of the longer shape's dimensions for each dimension of the shorter one.
+static std::optional<SmallVector<ReassociationIndices>>
+getRuns(Context &context, ArrayRef<Expr> wide, ArrayRef<Expr> narrow) {
+  SmallVector<ReassociationIndices> runs;
+  size_t next = 0;
+  for (size_t i = 0; i < narrow.size(); ++i) {
+    ReassociationIndices run;
+    Expr product = context.integer(1);
+    // Every run has at least one dimension.
+    do {
+      if (next == wide.size())
+        return std::nullopt;
+      product = context.mul(product, wide[next]);
+      run.push_back(next++);
+    } while (product != narrow[i]);
+    // Ones behind belong here if what follows does not want them.
+    while (next < wide.size() && isConstant(wide[next], 1) &&
+           (i + 1 == narrow.size() || !isConstant(narrow[i + 1], 1)))
+      run.push_back(next++);
+    runs.push_back(std::move(run));
+  }
+  if (next == wide.size())
+    return runs;
+  return std::nullopt;
+}
+
+Value Raiser::makeReshape(Value value, const Shape &shape, Operation *before) {
+  const Shape *found = analysis.getShape(value);
+  if (!found)
+    return {};
+  Shape from = *found;
+  if (from == shape)
+    return value;
+  Type element = getElementTypeOrSelf(value.getType());
+  RankedTensorType to = getType(shape, element);
+  builder.setInsertionPoint(before);
+  Location loc = before->getLoc();
+  Value result;
+  if (from.size() > shape.size()) {
+    auto runs = getRuns(context, from, shape);
+    if (!runs)
+      return {};
+    result = tensor::CollapseShapeOp::create(builder, loc, to, value, *runs);
+  } else if (from.size() < shape.size()) {
+    auto runs = getRuns(context, shape, from);
+    if (!runs)
+      return {};
+    // One unknown size per run can be told from the operand's.
+    for (const ReassociationIndices &run : *runs)
+      if (llvm::count_if(run, [&](int64_t d) { return to.isDynamicDim(d); }) >
+          1)
+        return {};
+    result = tensor::ExpandShapeOp::create(builder, loc, to, value, *runs);
+  } else {
+    return {};
+  }
+  analysis.setShape(result, shape);
+  return result;
+}
+
+Value Raiser::makeSplitHeads(Value flat, int64_t heads, Operation *before) {
+  Value &cached = splits[{flat, heads}];
+  if (cached && (!isa_and_nonnull<OnnxNodeOp>(before) ||
+                 cached.getDefiningOp()->isBeforeInBlock(before)))
+    return cached;
+  const Shape *found = analysis.getShape(flat);
+  std::optional<int64_t> width = getInteger(found->back());
+  if (!width || *width % heads != 0)
+    return {};
+  Shape shape{(*found)[0], context.integer(heads), (*found)[1],
+              context.integer(*width / heads)};
+  builder.setInsertionPoint(before);
+  Value split = SplitHeadsOp::create(
+      builder, before->getLoc(),
+      getType(shape, getElementTypeOrSelf(flat.getType())), flat);
+  analysis.setShape(split, shape);
+  return splits[{flat, heads}] = split;
+}
+
+Value Raiser::makeMergeHeads(Value split, Operation *before) {
+  const Shape *found = analysis.getShape(split);
+  Shape shape{(*found)[0], (*found)[2], context.mul((*found)[1], (*found)[3])};
+  builder.setInsertionPoint(before);
+  Value merged = MergeHeadsOp::create(
+      builder, before->getLoc(),
+      getType(shape, getElementTypeOrSelf(split.getType())), split);
+  analysis.setShape(merged, shape);
+  return merged;
+}
+
+Value Raiser::getHeads(Value tensor, ArrayRef<Expr> indices,
+                       const HeadAxes &axes, Operation *before) {
+  const Shape *found = analysis.getShape(tensor);
+  if (!found)
+    return {};
+  Shape shape = *found;
+  Expr heads = context.integer(axes.heads);
+  Expr size = context.integer(axes.headSize);
+  if (indices.size() == 4 && indices[0] == axes.batch &&
+      indices[3] == axes.size && shape[3] == size) {
+    if (indices[1] == axes.head && indices[2] == axes.sequence &&
+        shape[1] == heads)
+      return tensor;
+    if (indices[2] == axes.head && indices[1] == axes.sequence &&
+        shape[2] == heads) {
+      Value flat = makeReshape(
+          tensor, {shape[0], shape[1], context.mul(heads, size)}, before);
+      return flat ? makeSplitHeads(flat, axes.heads, before) : Value();
+    }
+  }
+  if (indices.size() != 3 || indices[0] != axes.batch ||
+      indices[1] != axes.sequence)
+    return {};
+  // Heads side by side, perhaps among others (q, k and v in one product).
+  Expr offset = context.sub(
+      indices[2], context.add(context.mul(axes.head, size), axes.size));
+  std::optional<int64_t> start = getInteger(offset),
+                         width = getInteger(shape[2]);
+  int64_t all = axes.heads * axes.headSize;
+  if (!start || !width || *start < 0 || *start + all > *width)
+    return {};
+  if (*width != all) {
+    builder.setInsertionPoint(before);
+    Location loc = before->getLoc();
+    SmallVector<OpFoldResult> offsets(3, builder.getIndexAttr(0)),
+        strides(3, builder.getIndexAttr(1)),
+        sizes = tensor::getMixedSizes(builder, loc, tensor);
+    offsets[2] = builder.getIndexAttr(*start);
+    sizes[2] = builder.getIndexAttr(all);
+    shape[2] = context.integer(all);
+    tensor = tensor::ExtractSliceOp::create(
+        builder, loc, getType(shape, getElementTypeOrSelf(tensor.getType())),
+        tensor, offsets, sizes, strides);
+    analysis.setShape(tensor, shape);
+  }
+  return makeSplitHeads(tensor, axes.heads, before);
+}
+
+void Raiser::raiseViews() {
+  forEachNode([&](OnnxNodeOp op) {
+    Value value = op->getNumResults() == 1 ? op.getResult(0) : Value();
+    const Shape *found = value ? analysis.getShape(value) : nullptr;
+    if (!found)
+      return;
+    Shape shape = *found;
+    Indices own = analysis.makeIndices(value, "v"), indices = own;
+    // The deepest value of the chain that explains this one.
+    Value best;
+    for (Value next = value;
+         (next = analysis.stepThroughView(next, indices));) {
+      Shape from = *analysis.getShape(next);
+      if (next.getType() == value.getType() && indices == own) {
+        best = next;
+        continue;
+      }
+      if (shape.size() == 3 && from.size() == 4 && getInteger(from[3]) &&
+          getInteger(from[1])) {
+        Expr head = context.floorDiv(own[2], from[3]);
+        if (indices ==
+                Indices{own[0], head, own[1],
+                        context.sub(own[2], context.mul(head, from[3]))} &&
+            shape[2] == context.mul(from[1], from[3]))
+          best = makeMergeHeads(next, op);
+      }
+      if (shape.size() == 4 && from.size() == 3 && getInteger(shape[1]) &&
+          getInteger(shape[3]) &&
+          indices ==
+              Indices{own[0], own[2],
+                      context.add(context.mul(own[1], shape[3]), own[3])} &&
+          from[2] == context.mul(shape[1], shape[3]))
+        best = makeSplitHeads(next, *getInteger(shape[1]), op);
+    }
+    // A lone change of rank.
+    if (!best && !isNode(op, "Transpose") && !isNode(op, "Expand")) {
+      indices = own;
+      if (Value source = analysis.stepThroughView(value, indices))
+        best = makeReshape(source, shape, op);
+    }
+    if (best && best.getType() == value.getType())
+      replace(value, best);
+  });
+}

@@ -1,0 +1,143 @@
+//===- Raiser.h - What the matchers of miura-raise share --------*- C++ -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The state of raising one function, and its phases. A phase looks at the
+/// nodes in program order, replaces values by equal ones made of model ops, and
+/// leaves the nodes that thereby lose their uses to the last phase. So what the
+/// analysis knows of a value stays true, and no phase depends on a fixed point.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_LIB_CONVERSION_ONNXTOMIURA_RAISER_H
+#define MIURA_LIB_CONVERSION_ONNXTOMIURA_RAISER_H
+
+#include "miura/Conversion/ONNXToMiura/TensorAnalysis.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringSet.h"
+
+namespace miura {
+
+class Raiser {
+public:
+  using Expr = symbolic::Expr;
+  using Shape = TensorAnalysis::Shape;
+  using Indices = TensorAnalysis::Indices;
+
+  Raiser(mlir::ModuleOp module, mlir::func::FuncOp func)
+      : module(module), func(func), builder(func.getContext()),
+        analysis(context) {}
+
+  void run();
+
+private:
+  // The phases, in this order.
+  void readTypes();        // encodings to attributes, sizes to types
+  void raiseConstants();   // Constant, Identity, …
+  void raiseLinears();     // MatMul, Gemm, Gather of weights
+  void raiseNorms();       // RMSNorm, LayerNorm
+  void raiseActivations(); // SiLU, GELU
+  void raiseCaches();      // past + new
+  void raiseRopes();
+  void raiseAttentions();
+  void raiseViews(); // what Reshape and Transpose chains are
+  void raiseElementwise();
+  void setRoles();
+  void finish(); // dead nodes, function type, remarks
+
+  /// Calls `f` on the nodes of the function's body that were there when the
+  /// phase began and still have uses.
+  void forEachNode(llvm::function_ref<void(OnnxNodeOp)> f);
+  /// All uses of `from` get `to`, which means the same.
+  void replace(mlir::Value from, mlir::Value to);
+  mlir::RankedTensorType getType(const Shape &shape, mlir::Type elementType);
+  /// An id not given yet.
+  mlir::StringAttr makeId(mlir::Value weight, OnnxNodeOp use);
+  /// Whether the value is stored in the file: a weight_data or a constant.
+  static bool isStored(mlir::Value value);
+  /// The only use of a value, as a node; null if there are several.
+  static OnnxNodeOp getOnlyUser(mlir::Value value);
+  /// The operand of a two-operand node that is not `other`.
+  static mlir::Value getOther(OnnxNodeOp op, mlir::Value other);
+  /// Through Cast between floating-point types.
+  static mlir::Value skipFloatCasts(mlir::Value value);
+
+  // RaiseLinears.cpp
+  /// A stored matrix as out × in, or null.
+  mlir::Value getLinearWeight(mlir::Value value, bool outIn, mlir::Value &root);
+  bool raiseProduct(OnnxNodeOp op);
+  bool raiseEmbedding(OnnxNodeOp op);
+  void foldBias(OnnxNodeOp add);
+
+  // RaiseNorms.cpp
+  /// `value` = x / sqrt(mean(x²) + ε), without a scale.
+  bool matchRms(mlir::Value value, mlir::Value &x, double &epsilon);
+  bool matchMeanPlusEpsilon(mlir::Value value, mlir::Value &x, double &epsilon);
+  /// `value` = 1 / sqrt(root).
+  mlir::Value matchInverseRoot(mlir::Value value);
+  bool matchLayerNorm(mlir::Value value, mlir::Value &x, double &epsilon);
+  bool raiseFusedNorm(OnnxNodeOp op);
+  void emitRms(mlir::Value normalized, mlir::Value x, double epsilon);
+  void emitLayerNorm(mlir::Value normalized, mlir::Value x, double epsilon);
+  /// The vector of size `size` that a value is, of rank 1, or null.
+  mlir::Value getVector(mlir::Value value, Expr size);
+
+  // RaiseViews.cpp
+  /// The value whose element at [b, t, …] the expression is, as batch × heads ×
+  /// sequence × size. `head` is what stands for the head: h, or ⌊h / group⌋.
+  struct HeadAxes {
+    Expr batch, head, sequence, size;
+    int64_t heads, headSize;
+  };
+  mlir::Value getHeads(mlir::Value tensor, llvm::ArrayRef<Expr> indices,
+                       const HeadAxes &axes, mlir::Operation *before);
+  mlir::Value makeSplitHeads(mlir::Value flat, int64_t heads,
+                             mlir::Operation *before);
+  mlir::Value makeMergeHeads(mlir::Value split, mlir::Operation *before);
+  /// A view to a shape of other rank, by reassociation, or null.
+  mlir::Value makeReshape(mlir::Value value, const Shape &shape,
+                          mlir::Operation *before);
+
+  // RaiseRope.cpp
+  bool raiseRope(OnnxNodeOp op);
+  mlir::Value makeAngle(mlir::Value tensor, llvm::ArrayRef<Expr> indices,
+                        Expr batch, Expr sequence, Expr place, int64_t width,
+                        int64_t rotated, bool interleaved, double factor,
+                        mlir::Operation *before);
+
+  // RaiseAttention.cpp
+  bool raiseAttention(OnnxNodeOp softmax);
+
+  // RaiseMasks.cpp
+  /// What a mask lets a query see, in closed form where it has one.
+  struct MaskForm {
+    bool causal = false;
+    int64_t window = 0;
+    mlir::Value padding;
+  };
+  /// `condition` at (b, h, i, j); keysBefore = keys − queries. Conjuncts that
+  /// are part of the closed form go into `form`; returns whether all are.
+  bool classifyMask(Expr condition, Expr b, Expr i, Expr j, Expr keysBefore,
+                    Expr keys, MaskForm &form);
+  /// The condition under which an additive mask is 0, where else it is −∞ (or,
+  /// if not `strict`, so large that it hides a key). Null if it is neither.
+  Expr getVisible(Expr mask, bool strict);
+
+  mlir::ModuleOp module;
+  mlir::func::FuncOp func;
+  mlir::OpBuilder builder;
+  symbolic::Context context;
+  TensorAnalysis analysis;
+  llvm::StringSet<> ids;
+  llvm::DenseMap<std::pair<mlir::Value, int64_t>, mlir::Value> splits;
+};
+
+} // namespace miura
+
+#endif // MIURA_LIB_CONVERSION_ONNXTOMIURA_RAISER_H

@@ -1,0 +1,168 @@
+// RUN: miura-opt %s -split-input-file --miura-raise --canonicalize --cse 2>/dev/null | FileCheck %s
+
+// A norm of any spelling is one op; its scale is folded in.
+// CHECK-LABEL: func @rms_norm(
+// CHECK-SAME: %[[X:.*]]: tensor<?x8xf32> {miura.dims = #miura.dims<"n", "">}
+// CHECK: %[[N:.*]] = miura.rms_norm %[[X]], %{{.*}} epsilon 1.000000e-05 : tensor<?x8xf32>, tensor<8xf32>
+// CHECK-NOT: miura.onnx_node
+// CHECK: return %[[N]]
+func.func @rms_norm(%x: tensor<?x8xf32, #miura.dims<"n", "">>) -> tensor<?x8xf32, #miura.dims<"n", "">> {
+  %two = arith.constant dense<2.0> : tensor<f32>
+  %axis = arith.constant dense<-1> : tensor<1xi64>
+  %eps = arith.constant dense<0.00001> : tensor<f64>
+  %one = arith.constant dense<1.0> : tensor<f32>
+  %scale = arith.constant dense<[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]> : tensor<8xf32>
+  %0 = miura.onnx_node "Mul"(%x, %x) version(18) : (tensor<?x8xf32, #miura.dims<"n", "">>, tensor<?x8xf32, #miura.dims<"n", "">>) -> tensor<?x8xf32>
+  %1 = miura.onnx_node "ReduceMean"(%0, %axis) {keepdims = 1 : si64} version(18) : (tensor<?x8xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+  %2 = miura.onnx_node "Add"(%1, %eps) version(18) : (tensor<?x1xf32>, tensor<f64>) -> tensor<?x1xf32>
+  %3 = miura.onnx_node "Sqrt"(%2) version(18) : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %4 = miura.onnx_node "Div"(%one, %3) version(18) : (tensor<f32>, tensor<?x1xf32>) -> tensor<?x1xf32>
+  %5 = miura.onnx_node "Mul"(%4, %x) version(18) : (tensor<?x1xf32>, tensor<?x8xf32, #miura.dims<"n", "">>) -> tensor<?x8xf32>
+  %6 = miura.onnx_node "Mul"(%5, %scale) version(18) : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32, #miura.dims<"n", "">>
+  return %6 : tensor<?x8xf32, #miura.dims<"n", "">>
+}
+
+// -----
+
+// The mean of another tensor's squares is no norm.
+// CHECK-LABEL: func @no_norm_of_another(
+// CHECK-NOT: miura.rms_norm
+// CHECK: return
+func.func @no_norm_of_another(%x: tensor<?x8xf32>, %y: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %axis = arith.constant dense<-1> : tensor<1xi64>
+  %eps = arith.constant dense<0.00001> : tensor<f32>
+  %0 = miura.onnx_node "Mul"(%y, %y) version(18) : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %1 = miura.onnx_node "ReduceMean"(%0, %axis) {keepdims = 1 : si64} version(18) : (tensor<?x8xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+  %2 = miura.onnx_node "Add"(%1, %eps) version(18) : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %3 = miura.onnx_node "Sqrt"(%2) version(18) : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %4 = miura.onnx_node "Div"(%x, %3) version(18) : (tensor<?x8xf32>, tensor<?x1xf32>) -> tensor<?x8xf32>
+  return %4 : tensor<?x8xf32>
+}
+
+// -----
+
+// Nor is a mean over another dimension.
+// CHECK-LABEL: func @no_norm_over_rows(
+// CHECK-NOT: miura.rms_norm
+// CHECK: return
+func.func @no_norm_over_rows(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %axis = arith.constant dense<0> : tensor<1xi64>
+  %eps = arith.constant dense<0.00001> : tensor<f32>
+  %0 = miura.onnx_node "Mul"(%x, %x) version(18) : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+  %1 = miura.onnx_node "ReduceMean"(%0, %axis) {keepdims = 1 : si64} version(18) : (tensor<4x8xf32>, tensor<1xi64>) -> tensor<1x8xf32>
+  %2 = miura.onnx_node "Add"(%1, %eps) version(18) : (tensor<1x8xf32>, tensor<f32>) -> tensor<1x8xf32>
+  %3 = miura.onnx_node "Sqrt"(%2) version(18) : (tensor<1x8xf32>) -> tensor<1x8xf32>
+  %4 = miura.onnx_node "Div"(%x, %3) version(18) : (tensor<4x8xf32>, tensor<1x8xf32>) -> tensor<4x8xf32>
+  return %4 : tensor<4x8xf32>
+}
+
+// -----
+
+// x − mean(x) makes it a LayerNorm.
+// CHECK-LABEL: func @layer_norm(
+// CHECK-SAME: %[[X:.*]]: tensor<?x4xf32>
+// CHECK: miura.layer_norm %[[X]], %{{.*}}, %{{.*}} epsilon 1.000000e-03 : tensor<?x4xf32>, tensor<4xf32>, tensor<4xf32>
+// CHECK-NOT: miura.onnx_node
+func.func @layer_norm(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %two = arith.constant dense<2.0> : tensor<f32>
+  %eps = arith.constant dense<0.001> : tensor<f64>
+  %scale = arith.constant dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>
+  %bias = arith.constant dense<[4.0, 3.0, 2.0, 1.0]> : tensor<4xf32>
+  %m = miura.onnx_node "ReduceMean"(%x) {axes = array<i64: -1>} version(13) : (tensor<?x4xf32>) -> tensor<?x1xf32>
+  %c = miura.onnx_node "Sub"(%x, %m) version(13) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  %0 = miura.onnx_node "Pow"(%c, %two) version(13) : (tensor<?x4xf32>, tensor<f32>) -> tensor<?x4xf32>
+  %1 = miura.onnx_node "ReduceMean"(%0) {axes = array<i64: -1>} version(13) : (tensor<?x4xf32>) -> tensor<?x1xf32>
+  %2 = miura.onnx_node "Add"(%1, %eps) version(13) : (tensor<?x1xf32>, tensor<f64>) -> tensor<?x1xf32>
+  %3 = miura.onnx_node "Sqrt"(%2) version(13) : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %4 = miura.onnx_node "Div"(%c, %3) version(13) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  %5 = miura.onnx_node "Mul"(%4, %scale) version(13) : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+  %6 = miura.onnx_node "Add"(%5, %bias) version(13) : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %6 : tensor<?x4xf32>
+}
+
+// -----
+
+// A weight stored in × out is read through a transpose; a bias is folded; an id
+// is the initializer's name, and another use of it is told by its node.
+// CHECK-LABEL: func @linears(
+// CHECK-SAME: %[[X:.*]]: tensor<?x?x8xf32>
+// CHECK: %[[W:.*]] = miura.weight @w : tensor<8x16xf32>
+// CHECK: %[[T:.*]] = miura.transpose %[[W]] : tensor<8x16xf32> -> tensor<16x8xf32>
+// CHECK: miura.linear %[[X]], %[[T]], %{{.*}} id("w") compute(f32, f32)
+// CHECK: miura.linear %[[X]], %[[T]] id("w@second") compute(f32, f32)
+miura.weight_data private @w = bytes<"x", offset = 0, length = 512> : tensor<8x16xf32>
+func.func @linears(%x: tensor<?x?x8xf32>) -> (tensor<?x?x16xf32>, tensor<?x?x16xf32>) {
+  %w = miura.weight @w : tensor<8x16xf32>
+  %b = arith.constant dense<1.0> : tensor<16xf32>
+  %0 = miura.onnx_node "MatMul"(%x, %w) version(18) name("first") : (tensor<?x?x8xf32>, tensor<8x16xf32>) -> tensor<?x?x16xf32>
+  %1 = miura.onnx_node "Add"(%0, %b) version(18) : (tensor<?x?x16xf32>, tensor<16xf32>) -> tensor<?x?x16xf32>
+  %2 = miura.onnx_node "MatMul"(%x, %w) version(18) name("second") : (tensor<?x?x8xf32>, tensor<8x16xf32>) -> tensor<?x?x16xf32>
+  return %1, %2 : tensor<?x?x16xf32>, tensor<?x?x16xf32>
+}
+
+// -----
+
+// A product of two computed tensors is no linear.
+// CHECK-LABEL: func @no_linear(
+// CHECK: miura.onnx_node "MatMul"
+func.func @no_linear(%x: tensor<?x8xf32>, %w: tensor<8x16xf32>) -> tensor<?x16xf32> {
+  %0 = miura.onnx_node "MatMul"(%x, %w) version(18) : (tensor<?x8xf32>, tensor<8x16xf32>) -> tensor<?x16xf32>
+  return %0 : tensor<?x16xf32>
+}
+
+// -----
+
+// Both forms of GELU, written out.
+// CHECK-LABEL: func @gelu(
+// CHECK-SAME: %[[X:.*]]: tensor<?x8xf32>
+// CHECK: miura.gelu %[[X]] : tensor<?x8xf32>
+// CHECK: miura.gelu %[[X]] tanh : tensor<?x8xf32>
+// CHECK-NOT: miura.onnx_node
+func.func @gelu(%x: tensor<?x8xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+  %root = arith.constant dense<1.41421354> : tensor<f32>
+  %half = arith.constant dense<0.5> : tensor<f32>
+  %one = arith.constant dense<1.0> : tensor<f32>
+  %three = arith.constant dense<3.0> : tensor<f32>
+  %k = arith.constant dense<4.471500e-02> : tensor<f32>
+  %c = arith.constant dense<0.797884583> : tensor<f32>
+  %0 = miura.onnx_node "Div"(%x, %root) version(18) : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %1 = miura.onnx_node "Erf"(%0) version(18) : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %2 = miura.onnx_node "Add"(%1, %one) version(18) : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %3 = miura.onnx_node "Mul"(%x, %2) version(18) : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %4 = miura.onnx_node "Mul"(%half, %3) version(18) : (tensor<f32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %5 = miura.onnx_node "Pow"(%x, %three) version(18) : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %6 = miura.onnx_node "Mul"(%5, %k) version(18) : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %7 = miura.onnx_node "Add"(%x, %6) version(18) : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %8 = miura.onnx_node "Mul"(%7, %c) version(18) : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %9 = miura.onnx_node "Tanh"(%8) version(18) : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %10 = miura.onnx_node "Add"(%one, %9) version(18) : (tensor<f32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %11 = miura.onnx_node "Mul"(%x, %half) version(18) : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %12 = miura.onnx_node "Mul"(%11, %10) version(18) : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %4, %12 : tensor<?x8xf32>, tensor<?x8xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @silu(
+// CHECK-SAME: %[[X:.*]]: tensor<?x8xf32>, %[[Y:.*]]: tensor<?x8xf32>
+// CHECK-DAG: miura.silu %[[X]]
+// CHECK-DAG: miura.onnx_node "Sigmoid"(%[[X]])
+func.func @silu(%x: tensor<?x8xf32>, %y: tensor<?x8xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+  %0 = miura.onnx_node "Sigmoid"(%x) version(18) : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %1 = miura.onnx_node "Mul"(%0, %x) version(18) : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  // The gate of another tensor is none.
+  %2 = miura.onnx_node "Mul"(%0, %y) version(18) : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %1, %2 : tensor<?x8xf32>, tensor<?x8xf32>
+}
+
+// -----
+
+// Equal types do not make equal shapes: only the first sum is one of equals.
+// CHECK-LABEL: func @elementwise(
+// CHECK: arith.addf
+// CHECK: miura.onnx_node "Add"
+func.func @elementwise(%x: tensor<?xf32, #miura.dims<"n">>, %y: tensor<?xf32, #miura.dims<"n">>, %z: tensor<?xf32, #miura.dims<"m">>) -> tensor<?xf32> {
+  %0 = miura.onnx_node "Add"(%x, %y) version(18) : (tensor<?xf32, #miura.dims<"n">>, tensor<?xf32, #miura.dims<"n">>) -> tensor<?xf32>
+  %1 = miura.onnx_node "Add"(%0, %z) version(18) : (tensor<?xf32>, tensor<?xf32, #miura.dims<"m">>) -> tensor<?xf32>
+  return %1 : tensor<?xf32>
+}
