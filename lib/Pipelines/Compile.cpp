@@ -14,8 +14,11 @@
 #include "miura/Pipelines/Compile.h"
 #include "miura/Codegen/CPU/Isa.h"
 #include "miura/Codegen/Step/Passes.h"
+#include "miura/Codegen/Step/StepSignature.h"
 #include "miura/Conversion/MiuraToKernels/Passes.h"
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Target/Object.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -29,6 +32,19 @@
 
 using namespace mlir;
 using namespace miura;
+
+void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
+  for (auto function : module.getOps<func::FuncOp>())
+    if (function->hasAttr(kSessionAttrName))
+      return;
+  bool isOnnx = false;
+  module.walk([&](OnnxNodeOp) {
+    isOnnx = true;
+    return WalkResult::interrupt();
+  });
+  (void)isOnnx;
+  pm.addPass(createFormSessionPass());
+}
 
 void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
                                  llvm::StringRef cpu,
@@ -93,8 +109,8 @@ void miura::registerCompilePipeline() {
       });
 }
 
-FailureOr<CompileResult> miura::compileSession(ModuleOp module,
-                                               const CompileOptions &options) {
+FailureOr<CompileResult> miura::compileModel(ModuleOp module,
+                                             const CompileOptions &options) {
   Location loc = module.getLoc();
   llvm::Expected<codegen::Target> target =
       codegen::chooseTarget(options.cpu, options.features);
@@ -114,9 +130,19 @@ FailureOr<CompileResult> miura::compileSession(ModuleOp module,
 
   Builder b(module.getContext());
   module->setAttr("miura.chunk", b.getI64IntegerAttr(options.chunk));
-  PassManager pm(module.getContext());
-  buildCompilePipeline(pm, weights, options.cpu, options.features);
-  if (failed(pm.run(module)))
+  auto runPasses =
+      [&](llvm::function_ref<void(OpPassManager &)> build) -> LogicalResult {
+    if (options.runPasses)
+      return options.runPasses(module, build);
+    PassManager pm(module.getContext());
+    build(pm);
+    return pm.run(module);
+  };
+  if (failed(runPasses(
+          [&](OpPassManager &pm) { buildSessionPipeline(pm, module); })) ||
+      failed(runPasses([&](OpPassManager &pm) {
+        buildCompilePipeline(pm, weights, options.cpu, options.features);
+      })))
     return failure();
 
   llvm::SmallVector<char, 0> code;

@@ -16,6 +16,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
+#include <functional>
 #include <string>
 
 namespace miura {
@@ -31,6 +32,11 @@ struct CompileOptions {
   int64_t chunk = 256;
   /// The path of this program, by which the runtime is found.
   std::string executable;
+  /// Runs the passes that it is given a function to add; a pass manager, if
+  /// empty. Whoever wants reproducers sets it.
+  std::function<mlir::LogicalResult(
+      mlir::ModuleOp, llvm::function_ref<void(mlir::OpPassManager &)>)>
+      runPasses;
 };
 
 struct CompileResult {
@@ -38,6 +44,10 @@ struct CompileResult {
   /// Of the library and of its weights.
   int64_t codeBytes = 0, weightBytes = 0;
 };
+
+/// What \p module still needs to be at the session level: adds nothing if it is
+/// there, forms a session of a model level.
+void buildSessionPipeline(mlir::OpPassManager &pm, mlir::ModuleOp module);
 
 /// Session level to the LLVM dialect. The weights file is written to
 /// `weights`, if it has a name.
@@ -47,10 +57,10 @@ void buildCompilePipeline(mlir::OpPassManager &pm, llvm::StringRef weights,
 /// Registers `miura-compile`, buildCompilePipeline with options.
 void registerCompilePipeline();
 
-/// Compiles `module`, at the session level, which is consumed. Outputs are
-/// written beside their place and renamed. Errors are diagnostics.
-mlir::FailureOr<CompileResult> compileSession(mlir::ModuleOp module,
-                                              const CompileOptions &options);
+/// Compiles `module`, of any level down to the session level; it is consumed.
+/// Outputs are written beside their place and renamed. Errors are diagnostics.
+mlir::FailureOr<CompileResult> compileModel(mlir::ModuleOp module,
+                                            const CompileOptions &options);
 
 } // namespace miura
 

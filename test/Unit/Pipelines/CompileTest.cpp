@@ -76,7 +76,7 @@ protected:
     for (int i = 0; i < 3; ++i)
       llvm::sys::path::remove_filename(self);
     options.executable = (self + "/bin/miura").str();
-    return compileSession(module, options);
+    return compileModel(module, options);
   }
 
   std::unique_ptr<Artifact> load(const std::string &library, int threads) {
