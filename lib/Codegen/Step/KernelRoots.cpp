@@ -146,11 +146,11 @@ public:
     // One row or more is known when the step runs.
     Location loc = kernel.getLoc();
     b.setInsertionPoint(decode);
-    std::string name = decode.getName().str();
-    StringRef(name).consume_back("_decode");
-    auto select = func::FuncOp::create(
-        b, loc, "miura_select_" + name.substr(strlen("miura_kernel_")),
-        decode.getFunctionType());
+    StringRef name = decode.getName();
+    name.consume_front("miura_kernel_");
+    name.consume_back("_decode");
+    auto select = func::FuncOp::create(b, loc, ("miura_select_" + name).str(),
+                                       decode.getFunctionType());
     select.setPrivate();
     b.setInsertionPointToStart(select.addEntryBlock());
     Value rows = memref::DimOp::create(b, loc, select.getArgument(0), 0);
