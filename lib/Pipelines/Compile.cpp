@@ -17,6 +17,7 @@
 #include "miura/Codegen/Step/StepSignature.h"
 #include "miura/Conversion/MiuraToKernels/Passes.h"
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Conversion/ONNXToLinalg/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Target/Object.h"
@@ -57,7 +58,9 @@ void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
   // Roots must still be model ops.
   pm.addPass(createFormKernelsPass());
   // Everything else becomes loops; fused, so that a table of cosines is one.
+  pm.addPass(createONNXToLinalgPass());
   pm.addPass(createMiuraToLinalgPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
   OpPassManager &function = pm.nest<func::FuncOp>();
   function.addPass(createLinalgElementwiseOpFusionPass());
   function.addPass(createCanonicalizerPass());

@@ -90,25 +90,63 @@ public:
   }
 
 private:
+  /// A dimension of a buffer, from its definition.
+  Value getSize(Value memref, int64_t d) {
+    auto type = cast<MemRefType>(memref.getType());
+    if (!type.isDynamicDim(d))
+      return arith::ConstantIndexOp::create(b, memref.getLoc(),
+                                            type.getDimSize(d));
+    if (isa<BlockArgument>(memref))
+      return getDim(memref, d);
+    Operation *op = memref.getDefiningOp();
+    unsigned dynamic = type.getDynamicDimIndex(d);
+    if (auto alloc = dyn_cast<memref::AllocOp>(op))
+      return get(alloc.getDynamicSizes()[dynamic]);
+    if (auto view = dyn_cast<memref::ViewOp>(op))
+      return get(view.getSizes()[dynamic]);
+    if (auto cast = dyn_cast<memref::CastOp>(op))
+      return getSize(cast.getSource(), d);
+    if (auto expand = dyn_cast<memref::ExpandShapeOp>(op))
+      return get(expand.getOutputShape()[dynamic]);
+    if (auto collapse = dyn_cast<memref::CollapseShapeOp>(op)) {
+      Value product;
+      for (int64_t source : collapse.getReassociationIndices()[d]) {
+        Value size = getSize(collapse.getSrc(), source);
+        if (!size)
+          return {};
+        product = product
+                      ? arith::MulIOp::create(b, memref.getLoc(), product, size)
+                            .getResult()
+                      : size;
+      }
+      return product;
+    }
+    if (auto view = dyn_cast<memref::SubViewOp>(op)) {
+      // Dropped dimensions have size 1 and leave the others in order.
+      llvm::SmallBitVector dropped = view.getDroppedDims();
+      for (int64_t source = 0, kept = 0;
+           source < static_cast<int64_t>(dropped.size()); ++source) {
+        if (dropped[source])
+          continue;
+        if (kept++ != d)
+          continue;
+        OpFoldResult size = view.getMixedSizes()[source];
+        if (auto value = dyn_cast<Value>(size))
+          return get(value);
+        return arith::ConstantIndexOp::create(b, memref.getLoc(),
+                                              *getConstantIntValue(size));
+      }
+    }
+    return {};
+  }
+
   Value compute(Value value) {
     if (isa<BlockArgument>(value))
       return getArgument(value);
     Operation *op = value.getDefiningOp();
     if (auto dim = dyn_cast<memref::DimOp>(op)) {
       std::optional<int64_t> index = dim.getConstantIndex();
-      Value source = dim.getSource();
-      if (!index)
-        return {};
-      if (isa<BlockArgument>(source))
-        return getDim(source, *index);
-      auto type = cast<MemRefType>(source.getType());
-      if (auto alloc = source.getDefiningOp<memref::AllocOp>()) {
-        if (!type.isDynamicDim(*index))
-          return arith::ConstantIndexOp::create(b, op->getLoc(),
-                                                type.getDimSize(*index));
-        return get(alloc.getDynamicSizes()[type.getDynamicDimIndex(*index)]);
-      }
-      return {};
+      return index ? getSize(dim.getSource(), *index) : Value();
     }
     if (!isMemoryEffectFree(op) || op->getNumRegions() != 0)
       return {};
