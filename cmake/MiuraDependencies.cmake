@@ -10,6 +10,9 @@ if(NOT EXISTS "${LLVM_EXTERNAL_LIT}")
   set(LLVM_EXTERNAL_LIT "${LLVM_TOOLS_BINARY_DIR}/lit"
       CACHE FILEPATH "lit driver" FORCE)
 endif()
+# MLIR's configuration names its own tblgen only; the driver's options need
+# LLVM's.
+set(LLVM_TABLEGEN_EXE "${LLVM_TOOLS_BINARY_DIR}/llvm-tblgen")
 set(MLIR_LINK_MLIR_DYLIB ON)
 set(LLVM_RUNTIME_OUTPUT_INTDIR ${CMAKE_BINARY_DIR}/bin)
 set(LLVM_LIBRARY_OUTPUT_INTDIR ${CMAKE_BINARY_DIR}/lib)

@@ -1,0 +1,69 @@
+//===- ImportCommand.cpp - miura import -----------------------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Reads an ONNX file and writes the onnx level: readable text that names the
+/// weights' bytes and holds none.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Commands.h"
+#include "miura/Import/ONNX/ImportOnnx.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::driver;
+
+static ExitCode run(Invocation &invocation) {
+  std::string input;
+  if (!invocation.getInput(input, "an ONNX file"))
+    return ExitCode::Usage;
+  std::string output = invocation.getString(OPT_output, "-").str();
+
+  ImportOnnxOptions options;
+  if (output != "-")
+    options.metaPath = output + ".meta";
+  OwningOpRef<ModuleOp> module =
+      importOnnx(input, &invocation.getContext(), options);
+  if (!module)
+    return invocation.failReported("importing '" + input + "'");
+
+  int64_t nodes = 0, weights = 0;
+  module->walk([&](Operation *op) {
+    nodes += op->getName().getStringRef() == "miura.onnx_node";
+    weights += op->getName().getStringRef() == "miura.weight_data";
+  });
+  llvm::Error error =
+      llvm::writeToOutput(output, [&](llvm::raw_ostream &os) -> llvm::Error {
+        module->print(os);
+        os << "\n";
+        return llvm::Error::success();
+      });
+  if (error)
+    return invocation.failInput(std::move(error), output);
+  invocation.progress() << input << ": " << nodes << " nodes, " << weights
+                        << " weights\n";
+  if (output != "-")
+    invocation.printJson(llvm::json::Object{
+        {"output", output}, {"nodes", nodes}, {"weights", weights}});
+  return ExitCode::Success;
+}
+
+const Command miura::driver::importCommand = {"import",
+                                              R"(
+Writes the file's graph one to one as MLIR; nothing is interpreted and nothing
+lost, so `miura-translate --export-onnx` gives the same file back. Weights stay
+where they are: the text names their file, offset and length. Node and model
+metadata go to OUT.mlir.meta.
+
+Example:
+  $ miura import model.onnx -o model.mlir
+  model.onnx: 523 nodes, 41 weights
+)",
+                                              run};

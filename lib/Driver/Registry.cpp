@@ -1,0 +1,45 @@
+//===- Registry.cpp - All that Miura registers ----------------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// One list of the dialects, external models and passes that the driver's
+/// commands use; miura-opt has the same and upstream's passes beside them.
+///
+//===----------------------------------------------------------------------===//
+
+#include "miura/Driver/Registry.h"
+#include "miura/Codegen/CPU/PanelLeaf.h"
+#include "miura/Codegen/Step/Passes.h"
+#include "miura/Conversion/MiuraToKernels/Passes.h"
+#include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "miura/Dialect/Miura/Transforms/Passes.h"
+#include "miura/Pipelines/Compile.h"
+#include "miura/Target/Reference/Reference.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Transforms/Passes.h"
+
+void miura::driver::registerAllMiura(mlir::DialectRegistry &registry) {
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  registry.insert<MiuraDialect>();
+  codegen::registerPanelLeaves(registry);
+  registerBufferizableOpInterfaceExternalModels(registry);
+
+  static const bool once = [] {
+    mlir::registerTransformsPasses();
+    registerMiuraToLinalgPasses();
+    registerReferencePipeline();
+    registerMiuraTransformsPasses();
+    registerMiuraToKernelsPasses();
+    registerStepPasses();
+    registerCompilePipeline();
+    return true;
+  }();
+  (void)once;
+}
