@@ -26,6 +26,7 @@ static ExitCode run(Invocation &invocation) {
     return ExitCode::Usage;
   std::string output = invocation.getString(OPT_output, "-").str();
 
+  invocation.setCurrentFile(input);
   ImportOnnxOptions options;
   if (output != "-")
     options.metaPath = output + ".meta";

@@ -202,6 +202,11 @@ static void describe(Location loc, std::string &file, std::string &place,
 LogicalResult Invocation::handle(Diagnostic &diagnostic) {
   std::string file, place, node, message;
   describe(diagnostic.getLocation(), file, place, node);
+  // An importer's location of a whole file is its name.
+  if (node == currentFile)
+    node.clear();
+  if (file.empty())
+    file = place = currentFile;
   llvm::raw_string_ostream os(message);
   os << diagnostic;
   for (Diagnostic &note : diagnostic.getNotes())

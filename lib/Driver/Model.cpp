@@ -12,6 +12,7 @@
 
 #include "miura/Driver/Model.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "miura/Driver/Bundle.h"
 #include "miura/Import/ONNX/ImportOnnx.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/Support/FileSystem.h"
@@ -63,21 +64,18 @@ OwningOpRef<ModuleOp> miura::driver::loadModule(Invocation &invocation,
     return nullptr;
   }
   MLIRContext &context = invocation.getContext();
+  invocation.setCurrentFile(path);
   OwningOpRef<ModuleOp> module;
   if (*kind == ModelKind::Onnx) {
     module = importOnnx(path, &context);
+  } else if (*kind == ModelKind::Bundle) {
+    module = readBundle(path, &context);
   } else {
-    std::string file = path.str();
-    if (*kind == ModelKind::Bundle) {
-      llvm::SmallString<128> inside(path);
-      llvm::sys::path::append(inside, "model.mlir");
-      file = inside.str().str();
-    }
     context.getOrLoadDialect<MiuraDialect>()
         ->getWeightStore()
         .getFiles()
-        .addSearchFolder(llvm::sys::path::parent_path(file));
-    module = parseSourceFile<ModuleOp>(file, ParserConfig(&context));
+        .addSearchFolder(llvm::sys::path::parent_path(path));
+    module = parseSourceFile<ModuleOp>(path, ParserConfig(&context));
   }
   if (!module)
     code = invocation.failReported("reading '" + path.str() + "'");

@@ -7,7 +7,7 @@
 ///
 /// \file
 /// One list of the dialects, external models and passes that the driver's
-/// commands use; miura-opt has the same and upstream's passes beside them.
+/// commands and miura-opt use.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -16,10 +16,14 @@
 #include "miura/Codegen/Step/Passes.h"
 #include "miura/Conversion/MiuraToKernels/Passes.h"
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Conversion/ONNXNormalize/Passes.h"
+#include "miura/Conversion/ONNXToLinalg/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Pipelines/Compile.h"
 #include "miura/Target/Reference/Reference.h"
+#include "miura/Transforms/Certificates/Passes.h"
+#include "miura/Transforms/Quantize/Passes.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Transforms/Passes.h"
@@ -32,13 +36,18 @@ void miura::driver::registerAllMiura(mlir::DialectRegistry &registry) {
   registerBufferizableOpInterfaceExternalModels(registry);
 
   static const bool once = [] {
+    // canonicalize, cse and symbol-dce, which pipelines name.
     mlir::registerTransformsPasses();
     registerMiuraToLinalgPasses();
+    registerONNXNormalizePasses();
+    registerONNXToLinalgPasses();
     registerReferencePipeline();
     registerMiuraTransformsPasses();
     registerMiuraToKernelsPasses();
     registerStepPasses();
     registerCompilePipeline();
+    registerMiuraCertificatesPasses();
+    registerMiuraQuantizePasses();
     return true;
   }();
   (void)once;

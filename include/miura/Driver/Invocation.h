@@ -107,6 +107,9 @@ public:
 
   // ---- MLIR ----------------------------------------------------------------
 
+  /// The file that diagnostics without a place are about, from now on.
+  void setCurrentFile(llvm::StringRef path) { currentFile = path.str(); }
+
   /// A context with all dialects that may occur, created at first use. Its
   /// diagnostics are collected: errors become error reports, remarks and
   /// warnings go to standard error unless --quiet.
@@ -134,7 +137,7 @@ private:
 
   struct State;
   std::unique_ptr<State> state;
-  std::string command;
+  std::string command, currentFile;
   const llvm::opt::InputArgList &arguments;
   bool json = false, quiet = false;
   unsigned threads = 1;

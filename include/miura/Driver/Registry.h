@@ -7,7 +7,7 @@
 ///
 /// \file
 /// One list of the dialects, external models and passes that the driver's
-/// commands use.
+/// commands and miura-opt use.
 ///
 //===----------------------------------------------------------------------===//
 
