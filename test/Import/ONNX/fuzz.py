@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as folder:
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             env=dict(os.environ, MIURA_WEIGHTS_DIR=folder))
         if done.returncode not in (0, 1) or (
-                done.returncode == 1 and b"error: " not in done.stderr):
+                done.returncode == 1 and b"error: " not in done.stderr or b"Sanitizer" in done.stderr):
             kept = "damaged-%d-%d.onnx" % (seed, i)
             with open(kept, "wb") as file:
                 file.write(data)
