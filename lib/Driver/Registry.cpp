@@ -18,6 +18,7 @@
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
 #include "miura/Conversion/ONNXNormalize/Passes.h"
 #include "miura/Conversion/ONNXToLinalg/Passes.h"
+#include "miura/Conversion/ONNXToMiura/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Pipelines/Compile.h"
@@ -41,6 +42,7 @@ void miura::driver::registerAllMiura(mlir::DialectRegistry &registry) {
     registerMiuraToLinalgPasses();
     registerONNXNormalizePasses();
     registerONNXToLinalgPasses();
+    registerONNXToMiuraPasses();
     registerReferencePipeline();
     registerMiuraTransformsPasses();
     registerMiuraToKernelsPasses();

@@ -192,6 +192,13 @@ private:
         b.broadcast(inverse, cast<VectorType>(sum.getType()).getNumElements()));
   }
 
+  /// Stores a row of the result: `sum(v)` / total, or what a query gives that
+  /// sees no key, whose weights are all 0.
+  void storeRow(Value total, Value row, Value position, Value head,
+                function_ref<Value(int64_t)> sum);
+  /// The mean of all values up to the last new one.
+  void storeMean(Value row, Value position, Value head);
+
   VectorBuilder &b;
   func::FuncOp func;
   const AttentionSpec &spec;
@@ -387,6 +394,42 @@ void AttentionEmitter::emitWeightedSum(
   }
 }
 
+void AttentionEmitter::storeRow(Value total, Value row, Value position,
+                                Value head, function_ref<Value(int64_t)> sum) {
+  auto store = [&] {
+    for (int64_t v = 0; v < valueVectors(); ++v)
+      storeOut(normalize(sum(v), total), row, position, head, v);
+  };
+  if (!spec.blindMean)
+    return store();
+  // A branch that text without padding never takes.
+  Value blind = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, total,
+                                      b.like(total, 0.0));
+  b.ifElse(blind, [&] { storeMean(row, position, head); }, store);
+}
+
+void AttentionEmitter::storeMean(Value row, Value position, Value head) {
+  Value end = b.min(b.add(b.loadIndex(lengths, {row}), sequence), capacity);
+  Value kvHead = b.div(head, plan.group);
+  Values sums = b.loop(
+      b.index(0), end, 1, Values(valueVectors(), b.zeros(plan.valueLanes)),
+      [&](Value slot, ValueRange state) {
+        Values next;
+        for (int64_t v = 0; v < valueVectors(); ++v)
+          next.push_back(b.addf(
+              state[v],
+              b.loadPart(
+                  value, {row, kvHead, slot, b.index(v * plan.valueLanes)},
+                  spec.valueSize - v * plan.valueLanes, plan.valueLanes)));
+        return next;
+      });
+  Value count = arith::SIToFPOp::create(
+      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI64Type(), end));
+  for (int64_t v = 0; v < valueVectors(); ++v)
+    storeOut(b.divf(sums[v], b.broadcast(count, plan.valueLanes)), row,
+             position, head, v);
+}
+
 //===----------------------------------------------------------------------===//
 // Few queries
 //===----------------------------------------------------------------------===//
@@ -554,8 +597,8 @@ void AttentionEmitter::emitMerge() {
       }
       return next;
     });
-    for (int64_t v = 0; v < valueVectors(); ++v)
-      storeOut(normalize(sums[1 + v], sums[0]), row, position, head, v);
+    storeRow(sums[0], row, position, head,
+             [&](int64_t v) { return sums[1 + v]; });
   });
 }
 
@@ -700,11 +743,10 @@ void AttentionEmitter::emitManyItem(Value row, Value kvHead, Value firstQuery) {
   b.loop(zero, rows, 1, [&](Value r) {
     auto [position, head] = place(r);
     Value total = b.load(state, {r, one});
-    for (int64_t v = 0; v < valueVectors(); ++v) {
-      Value sum = b.loadVector(sums, {r, b.index(v * plan.valueLanes)},
-                               plan.valueLanes);
-      storeOut(normalize(sum, total), row, position, head, v);
-    }
+    storeRow(total, row, position, head, [&](int64_t v) {
+      return b.loadVector(sums, {r, b.index(v * plan.valueLanes)},
+                          plan.valueLanes);
+    });
   });
 }
 

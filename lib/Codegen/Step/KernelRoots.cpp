@@ -193,6 +193,7 @@ public:
     spec.window = op.getWindow();
     spec.softcap = op.getSoftcap().convertToDouble();
     spec.padding = static_cast<bool>(op.getPadding());
+    spec.blindMean = op.getBlindMean();
     return spec;
   }
 

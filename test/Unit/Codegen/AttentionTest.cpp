@@ -103,6 +103,12 @@ struct Problem {
             weight[j] = sees(b, t, j) ? std::exp(weight[j] - most) : 0;
             total += weight[j];
           }
+          if (s.blindMean && total == 0) {
+            int64_t all = std::min(c.capacity, lengths[b] + c.sequence);
+            for (int64_t j = 0; j < all; ++j)
+              weight[j] = 1;
+            total = all;
+          }
           double *o =
               &result[((b * c.sequence + t) * s.heads + h) * s.valueSize];
           for (int64_t j = 0; j < c.capacity; ++j)
@@ -250,6 +256,14 @@ TEST_P(AttentionTest, Window) {
 TEST_P(AttentionTest, PaddingHidesSlotsAndWholeRows) {
   AttentionSpec spec = makeSpec(4, 2, 24, 24);
   spec.padding = true;
+  check(spec);
+}
+TEST_P(AttentionTest, QueriesThatSeeNothingGiveTheMean) {
+  AttentionSpec spec = makeSpec(6, 2, 24, 20);
+  spec.padding = true;
+  spec.blindMean = true;
+  check(spec);
+  spec.window = 3;
   check(spec);
 }
 TEST_P(AttentionTest, SoftcapWithoutCausal) {

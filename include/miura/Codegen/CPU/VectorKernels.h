@@ -50,6 +50,9 @@ struct AttentionSpec {
   double softcap = 0.0;
   /// Whether there is a padding operand.
   bool padding = false;
+  /// A query that sees no key gives the mean of all values up to the last new
+  /// one, not zeros.
+  bool blindMean = false;
 };
 
 /// Attention over a cache of fixed capacity.
