@@ -25,6 +25,7 @@ using llvm::StringRef;
 llvm::ArrayRef<const Command *> miura::driver::getCommands() {
   static const Command *const commands[] = {
       &importCommand,
+      &compileCommand,
       &selfTestCommand,
   };
   return commands;

@@ -17,6 +17,7 @@
 
 namespace miura::driver {
 
+extern const Command compileCommand;
 extern const Command importCommand;
 extern const Command selfTestCommand;
 

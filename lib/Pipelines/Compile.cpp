@@ -17,7 +17,9 @@
 #include "miura/Codegen/Step/StepSignature.h"
 #include "miura/Conversion/MiuraToKernels/Passes.h"
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
+#include "miura/Conversion/ONNXNormalize/Passes.h"
 #include "miura/Conversion/ONNXToLinalg/Passes.h"
+#include "miura/Conversion/ONNXToMiura/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Target/Object.h"
@@ -38,12 +40,19 @@ void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
   for (auto function : module.getOps<func::FuncOp>())
     if (function->hasAttr(kSessionAttrName))
       return;
-  bool isOnnx = false;
-  module.walk([&](OnnxNodeOp) {
-    isOnnx = true;
-    return WalkResult::interrupt();
-  });
-  (void)isOnnx;
+  // Roles are what raising leaves behind; nodes of the file may be left too.
+  bool isRaised = false;
+  for (auto function : module.getOps<func::FuncOp>())
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      isRaised |= function.getArgAttr(i, kRoleAttrName) != nullptr;
+  if (!isRaised) {
+    // Sizes that the file does not say decide what a node can be.
+    pm.addPass(createOnnxNormalizePass());
+    pm.addPass(createRaisePass());
+    // A session refuses what it cannot mean; what has no use is not asked.
+    pm.addPass(createCanonicalizerPass());
+    pm.addPass(createCSEPass());
+  }
   pm.addPass(createFormSessionPass());
 }
 

@@ -19,12 +19,14 @@ include "llvm/Option/OptParser.td"
 
 def cmd_import : SubCommand<"import", "Read an ONNX file as MLIR",
     "miura import MODEL.onnx -o OUT.mlir">;
+def cmd_compile : SubCommand<"compile", "Compile a model to a shared library",
+    "miura compile MODEL [--target TARGET] -o OUT.so">;
 // Hidden: how our own failures are reported, for tests.
 def cmd_selftest : SubCommand<"self-test", "Fail in a given way",
     "miura self-test MODEL.mlir --failure=KIND">;
 
 // The commands that run a model.
-defvar all = [cmd_import, cmd_selftest];
+defvar all = [cmd_import, cmd_compile, cmd_selftest];
 
 //===----------------------------------------------------------------------===//
 // Helpers
@@ -57,9 +59,13 @@ defm threads : V<"threads", "N", "Use N threads (default: one per processor)",
 // Options of some
 //===----------------------------------------------------------------------===//
 
-def output : JoinedOrSeparate<["-"], "o", [cmd_import]>,
+def output : JoinedOrSeparate<["-"], "o", [cmd_import, cmd_compile]>,
     MetaVarName<"FILE">, HelpText<"Write to FILE (-: standard output)">;
-def output_long : Separate<["--"], "output", [cmd_import]>, Alias<output>;
+def output_long : Separate<["--"], "output", [cmd_import, cmd_compile]>, Alias<output>;
+
+defm target : V<"target", "TARGET",
+    "cpu or cpu=NAME: a row of the table of instruction sets or one of LLVM's "
+    "cpus (default: this machine's)", [cmd_compile]>;
 
 defm failure : V<"failure", "KIND",
     "crash, invalid (broken IR) or input (a fault of the file)", [cmd_selftest]>;

@@ -1,0 +1,84 @@
+//===- CompileCommand.cpp - miura compile ---------------------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// `miura compile`: a model of any level to a shared library or an object.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Commands.h"
+#include "miura/Driver/Model.h"
+#include "miura/Pipelines/Compile.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+#include <ctime>
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::driver;
+
+static ExitCode run(Invocation &invocation) {
+  std::string input;
+  if (!invocation.getInput(input, "a model"))
+    return ExitCode::Usage;
+  CompileOptions options;
+  options.output = invocation.getString(OPT_output).str();
+  llvm::StringRef output = options.output;
+  if (!output.ends_with(".so") && !output.ends_with(".o") &&
+      !output.ends_with(".s"))
+    return invocation.failUsage(
+        "needs -o with a name that ends in .so, .o or .s");
+  llvm::StringRef target = invocation.getString(OPT_target, "cpu");
+  if (!target.consume_front("cpu") ||
+      (!target.empty() && (!target.consume_front("=") || target.empty())))
+    return invocation.failUsage("--target takes cpu or cpu=NAME, not '" +
+                                invocation.getString(OPT_target) + "'");
+  options.cpu = target.str();
+  options.executable = llvm::sys::fs::getMainExecutable(nullptr, nullptr);
+
+  ExitCode code = ExitCode::Success;
+  std::clock_t begin = std::clock();
+  OwningOpRef<ModuleOp> module = loadModule(invocation, input, code);
+  if (!module)
+    return code;
+  options.runPasses = [&](ModuleOp module,
+                          llvm::function_ref<void(OpPassManager &)> build) {
+    code = invocation.runPasses(module, build);
+    return success(code == ExitCode::Success);
+  };
+  FailureOr<CompileResult> result = compileModel(*module, options);
+  if (failed(result))
+    return code != ExitCode::Success
+               ? code
+               : invocation.failReported("compiling '" + input + "'");
+  // Of the processor: what else runs here is not the compiler's time.
+  double seconds = double(std::clock() - begin) / CLOCKS_PER_SEC;
+  invocation.progress() << output << ": " << result->kernels << " kernels, "
+                        << result->codeBytes << " bytes of code, "
+                        << result->weightBytes << " of weights, "
+                        << llvm::format("%.1f", seconds) << " CPU seconds\n";
+  invocation.printJson(
+      llvm::json::Object{{"output", output},
+                         {"kernels", result->kernels},
+                         {"seconds", seconds},
+                         {"bytes", result->codeBytes + result->weightBytes}});
+  return ExitCode::Success;
+}
+
+const Command miura::driver::compileCommand = {"compile",
+                                               R"(
+Compiles a model of any level (an ONNX file is raised first) for a cpu. OUT.so
+has the interface of miura-c/artifact.h and needs nothing installed; its weights
+are in OUT.so.weights, which stays beside it. OUT.o is the same to be linked,
+OUT.s the assembly to be read. `seconds` are the processor's.
+
+Example:
+  $ miura compile model.onnx -o model.so
+  model.so: 31 kernels, 211968 bytes of code, 60851200 of weights, 3.9 CPU seconds
+)",
+                                               run};
