@@ -11,20 +11,16 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "miura/Codegen/CPU/KernelToLLVM.h"
 #include "miura/Codegen/Step/Passes.h"
 #include "miura/Codegen/Step/StepSignature.h"
-#include "mlir/Conversion/Passes.h"
-#include "mlir/Conversion/VectorToSCF/VectorToSCF.h"
-#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
-#include "mlir/Transforms/Passes.h"
 
 namespace miura {
 #define GEN_PASS_DEF_LOWERSTEPPASS
@@ -107,30 +103,7 @@ struct LowerStep : public miura::impl::LowerStepPassBase<LowerStep> {
     if (failed(expandMath(module)))
       return signalPassFailure();
     OpPassManager pm("builtin.module");
-    // Patterns that change rank or need several steps come before scf is gone.
-    OpPassManager &function = pm.nest<func::FuncOp>();
-    VectorTransferToSCFOptions vectorOptions;
-    vectorOptions.unroll = true;
-    function.addPass(createConvertVectorToSCFPass(vectorOptions));
-    function.addPass(createCanonicalizerPass());
-    function.addPass(createCSEPass());
-    pm.addPass(memref::createExpandStridedMetadataPass());
-    pm.addPass(createLowerAffinePass());
-    pm.addPass(createSCFToControlFlowPass());
-    pm.addPass(createConvertVectorToLLVMPass());
-    pm.addPass(createUBToLLVMConversionPass());
-    // fmin and fmax of the C library would be slower, not more right.
-    pm.addPass(arith::createArithExpandOpsPass());
-    pm.addPass(createConvertMathToLLVMPass());
-    pm.addPass(createConvertMathToLibmPass());
-    pm.addPass(createArithToLLVMConversionPass());
-    pm.addPass(createConvertIndexToLLVMPass());
-    pm.addPass(createFinalizeMemRefToLLVMConversionPass());
-    pm.addPass(createConvertFuncToLLVMPass());
-    pm.addPass(createConvertControlFlowToLLVMPass());
-    pm.addPass(createReconcileUnrealizedCastsPass());
-    pm.addPass(createCanonicalizerPass());
-    pm.addPass(createCSEPass());
+    codegen::buildKernelToLLVMPipeline(pm);
     if (failed(runPipeline(pm, module)))
       return signalPassFailure();
 

@@ -12,7 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelRunner.h"
-#include "mlir/Conversion/Passes.h"
+#include "miura/Codegen/CPU/KernelToLLVM.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -131,19 +131,7 @@ bool KernelRunner::compile(StringRef cpu) {
     return false;
   }
   PassManager pm(&context);
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-  pm.addPass(memref::createExpandStridedMetadataPass());
-  pm.addPass(createLowerAffinePass());
-  pm.addPass(createSCFToControlFlowPass());
-  pm.addPass(createConvertVectorToLLVMPass());
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createUBToLLVMConversionPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
+  miura::codegen::buildKernelToLLVMPipeline(pm);
   if (failed(pm.run(*module))) {
     ADD_FAILURE() << "lowering failed";
     return false;
