@@ -35,6 +35,9 @@ private:
   LogicalResult exportMainGraph(func::FuncOp function, onnx::GraphProto &graph);
   LogicalResult exportFunction(func::FuncOp function,
                                onnx::FunctionProto &proto);
+  /// Gives the graph's outputs their names: where the file names an output
+  /// otherwise than its value, by an Identity behind all nodes.
+  void nameOutputs(ValueRange values, onnx::GraphProto &graph);
   LogicalResult exportRegion(Region &region, onnx::GraphProto &graph);
   LogicalResult exportNode(OnnxNodeOp op, onnx::NodeProto &node);
   LogicalResult exportInitializer(Operation *op, onnx::GraphProto &graph);
@@ -159,8 +162,6 @@ LogicalResult GraphExporter::exportMainGraph(func::FuncOp function,
     input->set_name(names[argument]);
     exportType(argument.getType(), *input->mutable_type());
   }
-  // Results must have their names; a value that has another one gets them by
-  // an Identity.
   auto terminator = function.front().getTerminator();
   for (auto [index, value] : llvm::enumerate(terminator->getOperands())) {
     auto *output = graph.add_output();
@@ -173,7 +174,12 @@ LogicalResult GraphExporter::exportMainGraph(func::FuncOp function,
   if (failed(exportBlock(
           function.front(), [&] { return graph.add_node(); }, &graph)))
     return failure();
-  for (auto [index, value] : llvm::enumerate(terminator->getOperands())) {
+  nameOutputs(terminator->getOperands(), graph);
+  return success();
+}
+
+void GraphExporter::nameOutputs(ValueRange values, onnx::GraphProto &graph) {
+  for (auto [index, value] : llvm::enumerate(values)) {
     auto *output = graph.mutable_output(index);
     if (output->name().empty())
       output->set_name(names[value]);
@@ -184,7 +190,6 @@ LogicalResult GraphExporter::exportMainGraph(func::FuncOp function,
     node->add_input(names[value]);
     node->add_output(output->name());
   }
-  return success();
 }
 
 LogicalResult GraphExporter::exportRegion(Region &region,
@@ -217,17 +222,7 @@ LogicalResult GraphExporter::exportRegion(Region &region,
   if (failed(exportBlock(
           region.front(), [&] { return graph.add_node(); }, &graph)))
     return failure();
-  for (auto [index, value] : llvm::enumerate(yield->getOperands())) {
-    auto *output = graph.mutable_output(index);
-    if (output->name().empty())
-      output->set_name(names[value]);
-    if (output->name() == names[value])
-      continue;
-    auto *node = graph.add_node();
-    node->set_op_type("Identity");
-    node->add_input(names[value]);
-    node->add_output(output->name());
-  }
+  nameOutputs(yield->getOperands(), graph);
   return success();
 }
 
