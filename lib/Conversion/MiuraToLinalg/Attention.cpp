@@ -175,26 +175,35 @@ static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
       });
 }
 
+/// Lowers either form of attention, with what only one of them has.
+template <typename Op, typename Adaptor>
+static void replaceAttention(Op op, Adaptor operands, Value mask, Value lengths,
+                             const TypeConverter &converter,
+                             ConversionPatternRewriter &rewriter) {
+  LinalgBuilder b(op.getLoc(), rewriter);
+  AttentionParts parts{operands.getQuery(),
+                       operands.getKey(),
+                       operands.getValue(),
+                       mask,
+                       operands.getPadding(),
+                       lengths,
+                       op.getScale().convertToDouble(),
+                       op.getSoftcap().convertToDouble(),
+                       op.getCausal(),
+                       static_cast<int64_t>(op.getWindow()),
+                       op.getBlindMean()};
+  Type type = converter.convertType(op.getResult().getType());
+  Value result = lowerAttention(b, parts, getElementTypeOrSelf(type));
+  rewriter.replaceOp(op, b.as(result, type));
+}
+
 struct LowerAttention : OpConversionPattern<AttentionOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
   matchAndRewrite(AttentionOp op, OpAdaptor operands,
                   ConversionPatternRewriter &rewriter) const override {
-    LinalgBuilder b(op.getLoc(), rewriter);
-    AttentionParts parts{operands.getQuery(),
-                         operands.getKey(),
-                         operands.getValue(),
-                         operands.getMask(),
-                         operands.getPadding(),
-                         /*lengths=*/{},
-                         op.getScale().convertToDouble(),
-                         op.getSoftcap().convertToDouble(),
-                         op.getCausal(),
-                         static_cast<int64_t>(op.getWindow()),
-                         op.getBlindMean()};
-    Type type = getTypeConverter()->convertType(op.getResult().getType());
-    Value result = lowerAttention(b, parts, getElementTypeOrSelf(type));
-    rewriter.replaceOp(op, b.as(result, type));
+    replaceAttention(op, operands, /*mask=*/operands.getMask(),
+                     /*lengths=*/Value(), *getTypeConverter(), rewriter);
     return success();
   }
 };
@@ -204,21 +213,9 @@ struct LowerCachedAttention : OpConversionPattern<CachedAttentionOp> {
   LogicalResult
   matchAndRewrite(CachedAttentionOp op, OpAdaptor operands,
                   ConversionPatternRewriter &rewriter) const override {
-    LinalgBuilder b(op.getLoc(), rewriter);
-    AttentionParts parts{operands.getQuery(),
-                         operands.getKey(),
-                         operands.getValue(),
-                         /*mask=*/{},
-                         operands.getPadding(),
-                         operands.getLengths(),
-                         op.getScale().convertToDouble(),
-                         op.getSoftcap().convertToDouble(),
-                         op.getCausal(),
-                         static_cast<int64_t>(op.getWindow()),
-                         op.getBlindMean()};
-    Type type = getTypeConverter()->convertType(op.getResult().getType());
-    Value result = lowerAttention(b, parts, getElementTypeOrSelf(type));
-    rewriter.replaceOp(op, b.as(result, type));
+    replaceAttention(op, operands, /*mask=*/Value(),
+                     /*lengths=*/operands.getLengths(), *getTypeConverter(),
+                     rewriter);
     return success();
   }
 };
