@@ -257,35 +257,39 @@ Value readParameter(B &b, Value parameter, ValueRange at, int64_t axis,
   return b.extract(parameter, place);
 }
 
-/// The size of a block, from the attribute.
-FailureOr<int64_t> blockOf(Node &n, int64_t axis) {
-  int64_t block = n.getInt("block_size", 0);
-  if (n.rank(n[1]) > 1 && block == 0)
+/// Along which axis scales differ, and how many entries share one there.
+struct Blocks {
+  int64_t axis, size;
+};
+
+FailureOr<Blocks> blocksOf(Node &n) {
+  int64_t rank = n.rank(n[0]), size = n.getInt("block_size", 0);
+  Blocks blocks{0, size == 0 ? 1 : size};
+  if (rank > 0) {
+    auto given = n.axis("axis", rank > 1 ? 1 : 0, rank);
+    if (failed(given))
+      return failure();
+    blocks.axis = *given;
+  }
+  if (n.rank(n[1]) > 1 && size == 0)
     return n.error() << "has scales per block, but no block_size";
-  return block == 0 ? 1 : block;
+  return blocks;
 }
 
 Results dequantizeLinear(Node &n) {
   Value x = n[0];
-  int64_t axis = 0;
-  if (n.rank(x) > 0) {
-    auto given = n.axis("axis", n.rank(x) > 1 ? 1 : 0, n.rank(x));
-    if (failed(given))
-      return failure();
-    axis = *given;
-  }
-  auto block = blockOf(n, axis);
-  if (failed(block))
+  auto blocks = blocksOf(n);
+  if (failed(blocks))
     return failure();
   Type element = n.resultElement(), f32 = n.getF32Type();
   bool isUnsigned = n.isUnsigned(0);
   return {{n.generate(element, n.dims(x), [&](B &b, ValueRange at) {
     Value code = b.convert(b.extract(x, at), b.getI32Type(), isUnsigned);
     if (n.has(2)) {
-      Value zero = readParameter(b, n[2], at, axis, *block);
+      Value zero = readParameter(b, n[2], at, blocks->axis, blocks->size);
       code = b.sub(code, b.convert(zero, b.getI32Type(), isUnsigned));
     }
-    Value scale = readParameter(b, n[1], at, axis, *block);
+    Value scale = readParameter(b, n[1], at, blocks->axis, blocks->size);
     return b.convert(b.mul(b.convert(code, f32), b.convert(scale, f32)),
                      element);
   })}};
@@ -309,15 +313,8 @@ Value quantize(B &b, Value x, Value scale, Value zero, unsigned width,
 
 Results quantizeLinear(Node &n) {
   Value x = n[0];
-  int64_t axis = 0;
-  if (n.rank(x) > 0) {
-    auto given = n.axis("axis", n.rank(x) > 1 ? 1 : 0, n.rank(x));
-    if (failed(given))
-      return failure();
-    axis = *given;
-  }
-  auto block = blockOf(n, axis);
-  if (failed(block))
+  auto blocks = blocksOf(n);
+  if (failed(blocks))
     return failure();
   Type element = n.resultElement();
   if (!isa<IntegerType>(element))
@@ -325,8 +322,10 @@ Results quantizeLinear(Node &n) {
   bool isUnsigned = n.resultIsUnsigned(0);
   unsigned width = element.getIntOrFloatBitWidth();
   return {{n.generate(element, n.dims(x), [&](B &b, ValueRange at) {
-    Value scale = readParameter(b, n[1], at, axis, *block);
-    Value zero = n.has(2) ? readParameter(b, n[2], at, axis, *block) : Value();
+    Value scale = readParameter(b, n[1], at, blocks->axis, blocks->size);
+    Value zero = n.has(2)
+                     ? readParameter(b, n[2], at, blocks->axis, blocks->size)
+                     : Value();
     return quantize(b, b.extract(x, at), scale, zero, width, isUnsigned,
                     element);
   })}};
