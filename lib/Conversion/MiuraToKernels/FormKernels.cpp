@@ -397,7 +397,7 @@ void separateHeads(func::FuncOp function) {
 struct FormKernels : public miura::impl::FormKernelsPassBase<FormKernels> {
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
-      if (!function->hasAttr("miura.session") || function.isExternal())
+      if (!function->hasAttr(kSessionAttrName) || function.isExternal())
         continue;
       separateHeads(function);
       SmallVector<Operation *> roots;

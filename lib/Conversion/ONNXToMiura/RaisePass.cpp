@@ -108,7 +108,7 @@ StringAttr Raiser::makeId(Value weight, OnnxNodeOp use) {
     name = op.getData().str();
   else if (auto given = weight.getDefiningOp()
                             ? weight.getDefiningOp()->getAttrOfType<StringAttr>(
-                                  "miura.name")
+                                  kNameAttrName)
                             : StringAttr())
     name = given.str();
   else
@@ -144,10 +144,10 @@ void Raiser::readTypes() {
   };
   for (BlockArgument arg : body.getArguments())
     if (DimsAttr dims = getDims(arg.getType()))
-      func.setArgAttr(arg.getArgNumber(), "miura.dims", dims);
+      func.setArgAttr(arg.getArgNumber(), kDimsAttrName, dims);
   for (auto [i, type] : llvm::enumerate(func.getResultTypes()))
     if (DimsAttr dims = getDims(type))
-      func.setResultAttr(i, "miura.dims", dims);
+      func.setResultAttr(i, kDimsAttrName, dims);
 
   // Sizes are read off the encodings before these go.
   for (BlockArgument arg : body.getArguments())

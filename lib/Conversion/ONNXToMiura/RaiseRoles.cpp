@@ -42,7 +42,7 @@ static void collectArguments(Value value, SmallPtrSetImpl<Operation *> &seen,
 
 void Raiser::setRoles() {
   auto setRole = [&](BlockArgument argument, RoleKind kind, int64_t layer) {
-    StringRef name = "miura.role";
+    StringRef name = kRoleAttrName;
     if (!func.getArgAttr(argument.getArgNumber(), name))
       func.setArgAttr(argument.getArgNumber(), name,
                       RoleAttr::get(func.getContext(), kind, layer));
@@ -50,8 +50,8 @@ void Raiser::setRoles() {
   Operation *terminator = func.getBody().front().getTerminator();
   auto setResultRole = [&](Value value, RoleKind kind, int64_t layer) {
     for (auto [i, v] : llvm::enumerate(terminator->getOperands()))
-      if (v == value && !func.getResultAttr(i, "miura.role"))
-        func.setResultAttr(i, "miura.role",
+      if (v == value && !func.getResultAttr(i, kRoleAttrName))
+        func.setResultAttr(i, kRoleAttrName,
                            RoleAttr::get(func.getContext(), kind, layer));
   };
 
@@ -106,7 +106,7 @@ void Raiser::setRoles() {
     auto type = dyn_cast<RankedTensorType>(value.getType());
     if (vocabulary && layer > 0 && type && type.getRank() == 3 &&
         isa<FloatType>(type.getElementType()) &&
-        !func.getResultAttr(i, "miura.role")) {
+        !func.getResultAttr(i, kRoleAttrName)) {
       setResultRole(value, RoleKind::logits, -1);
       break;
     }

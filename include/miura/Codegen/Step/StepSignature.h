@@ -14,12 +14,11 @@
 #ifndef MIURA_CODEGEN_STEP_STEPSIGNATURE_H
 #define MIURA_CODEGEN_STEP_STEPSIGNATURE_H
 
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace miura {
 
-/// Set on a function by `miura-form-session`; kept until the LLVM dialect.
-inline constexpr llvm::StringLiteral kSessionAttrName = "miura.session";
 /// Marks an argument that a kernel writes.
 inline constexpr llvm::StringLiteral kWritesAttrName = "miura.writes";
 /// Marks a function that is a kernel; its value is the root's name.

@@ -198,7 +198,7 @@ func::FuncOp SessionBuilder::makeStep(StringRef name) {
   func::FuncOp step = model.clone();
   builder.insert(step);
   step.setName(name);
-  step->setAttr("miura.session", builder.getUnitAttr());
+  step->setAttr(kSessionAttrName, builder.getUnitAttr());
   Block &body = step.getBody().front();
   SmallVector<DictionaryAttr> attributes;
   for (auto [i, argument] : llvm::enumerate(arguments)) {
@@ -338,7 +338,7 @@ struct FormSession : public miura::impl::FormSessionPassBase<FormSession> {
     for (auto function : getOperation().getOps<func::FuncOp>())
       for (unsigned i = 0; i < function.getNumArguments(); ++i)
         if (getRole(function, i) == RoleKind::tokens &&
-            !function->hasAttr("miura.session")) {
+            !function->hasAttr(kSessionAttrName)) {
           models.push_back(function);
           break;
         }

@@ -38,6 +38,8 @@ namespace miura {
 inline constexpr llvm::StringLiteral kRoleAttrName = "miura.role";
 inline constexpr llvm::StringLiteral kNameAttrName = "miura.name";
 inline constexpr llvm::StringLiteral kDimsAttrName = "miura.dims";
+/// Set on a function by `miura-form-session`; kept until the LLVM dialect.
+inline constexpr llvm::StringLiteral kSessionAttrName = "miura.session";
 
 /// Whether `value` is the result of an op of a weight expression (or of a
 /// small constant inside one).
