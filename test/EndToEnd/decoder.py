@@ -5,7 +5,6 @@
 Past keys and values are written into the session's cache, the mask hides slots, positions are the file's. Prints the relative error by norm of every
 output and fails if one is above the tolerance. --greedy also continues the prompt of facts.json, token by token, and compares the ids."""
 import argparse
-import ctypes
 import json
 import sys
 from pathlib import Path
@@ -13,57 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-I64, FLOATS = ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.POINTER(ctypes.c_float))
-
-
-class Info(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_int64) for n in ("vocabulary", "layers", "context", "kernels", "weight_bytes")]
-
-
-class Library:
-    def __init__(self, path, threads):
-        self.lib = ctypes.CDLL(str(path))
-        for name in ("miura_open", "miura_session_create", "miura_model_get_info"):
-            getattr(self.lib, name).restype = ctypes.c_void_p
-        self.lib.miura_error.restype = ctypes.c_char_p
-        self.model = self.check(self.lib.miura_open(None, threads))
-        self.info = Info.from_address(self.lib.miura_model_get_info(ctypes.c_void_p(self.model)))
-
-    def check(self, value, failed=lambda v: not v):
-        if failed(value):
-            sys.exit("error: " + self.lib.miura_error().decode())
-        return value
-
-    def session(self, batch, capacity):
-        return Session(self, batch, capacity)
-
-
-class Session:
-    def __init__(self, library, batch, capacity):
-        self.l, self.lib, self.batch = library, library.lib, batch
-        self.handle = ctypes.c_void_p(
-            library.check(self.lib.miura_session_create(ctypes.c_void_p(library.model), ctypes.c_int64(batch), ctypes.c_int64(capacity))))
-
-    def ok(self, code):
-        self.l.check(code, lambda v: v != 0)
-
-    def cache(self, layer, is_value):
-        data, shape = ctypes.POINTER(ctypes.c_float)(), (ctypes.c_int64 * 4)()
-        self.ok(self.lib.miura_session_cache(self.handle, ctypes.c_int64(layer), is_value, ctypes.byref(data), shape))
-        return np.ctypeslib.as_array(data, tuple(shape))
-
-    def step(self, tokens, positions=None, mask=None, all_positions=True):
-        tokens = np.ascontiguousarray(tokens, np.int64)
-        n, out = tokens.shape[1], ctypes.POINTER(ctypes.c_float)()
-        give = lambda a, t, c: None if a is None else np.ascontiguousarray(a, t).ctypes.data_as(ctypes.POINTER(c))
-        self.ok(self.lib.miura_session_step_masked(
-            self.handle, give(tokens, np.int64, ctypes.c_int64), give(positions, np.int64, ctypes.c_int64), give(mask, np.uint8, ctypes.c_uint8),
-            ctypes.c_int64(n), None, int(all_positions), ctypes.byref(out)))
-        shape = (self.batch, n, self.l.info.vocabulary) if all_positions else (self.batch, self.l.info.vocabulary)
-        return np.ctypeslib.as_array(out, shape)
-
-    def close(self):
-        self.lib.miura_session_destroy(self.handle)
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
+from miura import Artifact  # noqa: E402
 
 
 def read(path):
@@ -82,10 +32,10 @@ def run_set(library, graph, folder):
             session.cache(layer, is_value)[:, :, :length] = inputs[f"past_key_values.{layer}.{kind}"]
     mask = inputs["attention_mask"]
     for row in range(batch):
-        session.ok(session.lib.miura_session_set_length(session.handle, ctypes.c_int64(row), ctypes.c_int64(length)))
+        session.set_length(row, length)
         for slot in range(length):
-            session.ok(session.lib.miura_session_set_visible(session.handle, ctypes.c_int64(row), ctypes.c_int64(slot), int(mask[row, slot])))
-    results = {"logits": session.step(tokens, inputs["position_ids"], mask[:, length:]).copy()}
+            session.set_visible(row, slot, mask[row, slot])
+    results = {"logits": session.step(tokens, inputs["position_ids"], mask[:, length:], all_positions=True).copy()}
     for layer in range(library.info.layers):
         for is_value, kind in enumerate(("key", "value")):
             results[f"present.{layer}.{kind}"] = session.cache(layer, is_value)[:, :, :length + n].copy()
@@ -101,7 +51,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--greedy", action="store_true")
     a = p.parse_args()
-    library = Library(a.library.resolve(), a.threads)
+    library = Artifact(a.library, a.threads)
     graph = onnx.load(a.folder / "model.onnx", load_external_data=False).graph
     sets = sorted(a.folder.glob("test_data_set_*"))
     if not sets:
@@ -119,7 +69,7 @@ def main():
         session = library.session(1, 256)
         ids, feed = [], facts["prompt_ids"]
         while len(ids) < len(facts["greedy_ids"]):
-            ids.append(int(session.step([feed], all_positions=False)[0].argmax()))
+            ids.append(int(session.step([feed])[0].argmax()))
             feed = [ids[-1]]
         session.close()
         good = ids == facts["greedy_ids"]
