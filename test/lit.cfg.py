@@ -48,6 +48,9 @@ else:
     lit_config.note("no Python environment at %s: tests that need it are "
                     "skipped (utils/setup makes it)" % python)
 
+# Models that commands compile in passing do not go to the user's folder.
+config.environment["MIURA_COMPILED_DIR"] = os.path.join(config.test_exec_root, "compiled")
+
 if config.miura_sanitizer:
     config.available_features.add("sanitizer")
     # LLVM's allocators poison what they hold in our code, which is built with

@@ -11,9 +11,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Commands.h"
+#include "miura/Driver/CompiledModel.h"
 #include "miura/Driver/Model.h"
-#include "miura/Pipelines/Compile.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <ctime>
@@ -39,23 +38,16 @@ static ExitCode run(Invocation &invocation) {
     return invocation.failUsage("--target takes cpu or cpu=NAME, not '" +
                                 invocation.getString(OPT_target) + "'");
   options.cpu = target.str();
-  options.executable = llvm::sys::fs::getMainExecutable(nullptr, nullptr);
 
   ExitCode code = ExitCode::Success;
   std::clock_t begin = std::clock();
   OwningOpRef<ModuleOp> module = loadModule(invocation, input, code);
   if (!module)
     return code;
-  options.runPasses = [&](ModuleOp module,
-                          llvm::function_ref<void(OpPassManager &)> build) {
-    code = invocation.runPasses(module, build);
-    return success(code == ExitCode::Success);
-  };
-  FailureOr<CompileResult> result = compileModel(*module, options);
+  FailureOr<CompileResult> result =
+      compileModule(invocation, *module, options, input, code);
   if (failed(result))
-    return code != ExitCode::Success
-               ? code
-               : invocation.failReported("compiling '" + input + "'");
+    return code;
   // Of the processor: what else runs here is not the compiler's time.
   double seconds = double(std::clock() - begin) / CLOCKS_PER_SEC;
   invocation.progress() << output << ": " << result->kernels << " kernels, "
