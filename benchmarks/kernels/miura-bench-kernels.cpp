@@ -10,17 +10,23 @@
 /// strings of test/Numerics/KernelProblem.h.
 ///
 ///   --mode=C    checks each against the reference
-///   --mode=P    times each, M = 1 from cold memory beside DRAM read
+///   --mode=P    times each, M ≤ 8 from cold memory beside DRAM read
 ///   --mode=ir   prints the vector IR        --mode=asm   the assembly
 ///   --mode=loop prints the loop of the assembly that has the most of the
 ///               instruction --instruction
+///   --mode=count prints what that loop has: of the instruction, calls, and
+///               vector registers that are spilled or reloaded
 ///
-/// Timing of M = 1: copies of the packed weights, `--cold` MiB in all, are
-/// cycled, so that every call reads memory; a barrier stands behind every call.
-/// Rounds interleave the problems and three readers of the same memory (no
-/// prefetch, 4 and 8 KiB ahead), of which the best is DRAM read. Printed are
-/// medians over the rounds, and of the ratio within a round. M > 1 is timed in
-/// CPU seconds per thread.
+/// With --mode=P and no problem it times the table of benchmarks/README.md.
+///
+/// Timing of M ≤ 8: copies of the packed weights, `--cold` MiB in all, are
+/// cycled, so that every call reads memory. Behind every call a reader passes
+/// over as many bytes of the copy that was used longest ago, with the same
+/// barriers; there are three of them (no prefetch, 4 and 8 KiB ahead), of which
+/// the best is DRAM read. A round gives the lower quartile of the calls and of
+/// the readers, rounds interleave the problems, and printed are medians over
+/// the rounds, of ratios the medians of the ratio within a round. M > 8 is
+/// timed in CPU seconds per thread.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -33,13 +39,14 @@
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <sched.h>
 #include <sys/mman.h>
 #include <thread>
 
 using namespace miura::test;
 namespace cl = llvm::cl;
 
-enum class Mode { Check, Time, Ir, Assembly, Loop };
+enum class Mode { Check, Time, Ir, Assembly, Loop, Count };
 
 static cl::list<std::string> problems(cl::Positional, cl::desc("problems..."));
 static cl::opt<Mode>
@@ -49,7 +56,8 @@ static cl::opt<Mode>
                     clEnumValN(Mode::Time, "P", "time"),
                     clEnumValN(Mode::Ir, "ir", "print the vector IR"),
                     clEnumValN(Mode::Assembly, "asm", "print the assembly"),
-                    clEnumValN(Mode::Loop, "loop", "print the hot loop")));
+                    clEnumValN(Mode::Loop, "loop", "print the hot loop"),
+                    clEnumValN(Mode::Count, "count", "count in the hot loop")));
 static cl::opt<std::string>
     instruction("instruction", cl::desc("What the hot loop has the most of"),
                 cl::init("vpdpbusd"));
@@ -76,12 +84,32 @@ static double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+/// The calling thread stays on the tid-th of the processors that the process
+/// may use: two threads of a team on one would wait for each other.
+static void pinThread(int tid) {
+  static const cpu_set_t allowed = [] {
+    cpu_set_t set;
+    sched_getaffinity(0, sizeof(set), &set);
+    return set;
+  }();
+  int left = tid % std::max(1, CPU_COUNT(&allowed));
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &allowed) && left-- == 0) {
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      sched_setaffinity(0, sizeof(one), &one);
+      return;
+    }
+}
+
 /// Threads that stay; `run` gives each its number.
 template <typename Body> static double timeTeam(int threads, Body body) {
   SpinBarrier barrier(threads);
   double begin = 0;
   std::vector<std::thread> team;
   auto part = [&](int tid) {
+    pinThread(tid);
     barrier.wait();
     if (tid == 0)
       begin = now();
@@ -116,25 +144,109 @@ readMemory(const uint8_t *data, size_t bytes, size_t ahead) {
 
 static volatile uint64_t sink;
 
-/// Bytes per second of the best of three readers.
-static double readBandwidth(const uint8_t *memory, size_t bytes, int threads) {
-  double best = 0;
-  for (size_t ahead : {0, 4096, 8192}) {
-    double seconds = timeTeam(threads, [&](int tid, SpinBarrier &) {
-      size_t part = bytes / threads / 4096 * 4096;
-      sink = readMemory(memory + tid * part, part, ahead);
-    });
-    best = std::max(best, bytes / seconds);
-  }
-  return best;
+/// How far ahead the readers prefetch; the best of them is DRAM read.
+static constexpr size_t readers[] = {0, 4096, 8192};
+
+/// The duration below which a quarter of the calls stays: what other jobs on
+/// the machine disturb is slower, never faster.
+static double quartile(std::vector<double> seconds) {
+  auto at = seconds.begin() + (ptrdiff_t)(seconds.size() / 4);
+  std::nth_element(seconds.begin(), at, seconds.end());
+  return *at;
 }
 
 namespace {
 struct Timed {
   std::unique_ptr<CompiledKernel> kernel;
-  std::vector<double> rates, shares;
+  /// A round each: seconds of a call, and the same of reading as many bytes.
+  std::vector<double> seconds, limits;
+
+  bool isCold() const { return kernel->problem.m <= 8; }
+};
+
+/// Copies of a kernel's packed leaves, at pages, one set after the other.
+class Copies {
+public:
+  Copies(CompiledKernel &kernel, uint8_t *memory, size_t bytes)
+      : memory(memory) {
+    for (Buffer &leaf : kernel.packed) {
+      offsets.push_back(set);
+      set += (leaf.size() + 4095) / 4096 * 4096;
+    }
+    count = bytes / set;
+    for (size_t copy = 0; copy < count; ++copy)
+      for (size_t i = 0; i < offsets.size(); ++i)
+        std::memcpy(memory + copy * set + offsets[i], kernel.packed[i].data(),
+                    kernel.packed[i].size());
+  }
+  uint8_t *begin(size_t copy) const { return memory + copy % count * set; }
+  std::vector<uint8_t *> leaves(size_t copy) const {
+    std::vector<uint8_t *> result;
+    for (size_t offset : offsets)
+      result.push_back(begin(copy) + offset);
+    return result;
+  }
+  size_t set = 0, count = 0;
+
+private:
+  uint8_t *memory;
+  std::vector<size_t> offsets;
 };
 } // namespace
+
+/// One round of a problem in cold memory: a call on one copy, then a reader on
+/// the copy that was used longest ago, and so on through all copies.
+static void timeCold(Timed &entry, uint8_t *memory, size_t bytes) {
+  CompiledKernel &kernel = *entry.kernel;
+  int threads = kernel.problem.threads;
+  Copies copies(kernel, memory, bytes);
+  std::vector<double> calls, reads[std::size(readers)];
+  timeTeam(threads, [&](int tid, SpinBarrier &barrier) {
+    double last = 0;
+    auto lap = [&](std::vector<double> &to) {
+      barrier.wait();
+      double time = now();
+      if (tid == 0)
+        to.push_back(time - last);
+      last = time;
+    };
+    for (size_t copy = 0; copy < copies.count; ++copy) {
+      std::vector<uint8_t *> leaves = copies.leaves(copy);
+      barrier.wait();
+      last = now();
+      kernel.call(tid, threads, &barrier, leaves);
+      lap(calls);
+      size_t reader = copy % std::size(readers);
+      size_t part = copies.set / threads / 256 * 256;
+      barrier.wait();
+      last = now();
+      sink = readMemory(copies.begin(copy + copies.count / 2) + tid * part,
+                        part, readers[reader]);
+      lap(reads[reader]);
+    }
+  });
+  double limit = quartile(reads[0]);
+  for (auto &seconds : reads)
+    limit = std::min(limit, quartile(seconds));
+  entry.seconds.push_back(quartile(calls));
+  entry.limits.push_back(limit);
+}
+
+/// Compute-bound problems are timed in seconds of computing.
+static void timeWarm(Timed &entry) {
+  CompiledKernel &kernel = *entry.kernel;
+  int threads = kernel.problem.threads;
+  double cpu = cpuNow();
+  int repeats = 2;
+  timeTeam(threads, [&](int tid, SpinBarrier &barrier) {
+    for (int repeat = 0; repeat < repeats; ++repeat) {
+      kernel.call(tid, threads, &barrier);
+      barrier.wait();
+    }
+  });
+  entry.seconds.push_back((cpuNow() - cpu) / threads / repeats);
+  entry.limits.push_back(0);
+}
 
 static int timeAll(std::vector<Timed> &timed) {
   size_t bytes = (size_t)coldMiB << 20;
@@ -145,80 +257,84 @@ static int timeAll(std::vector<Timed> &timed) {
     return 1;
   }
   madvise(memory, bytes, MADV_HUGEPAGE);
-  for (int round = -1; round < rounds; ++round) {
-    for (Timed &entry : timed) {
-      CompiledKernel &kernel = *entry.kernel;
-      const KernelProblem &problem = kernel.problem;
-      // Copies of all leaves, one set after the other, at cache lines.
-      std::vector<size_t> offsets;
-      size_t set = 0;
-      for (Buffer &leaf : kernel.packed) {
-        offsets.push_back(set);
-        set += (leaf.size() + 4095) / 4096 * 4096;
-      }
-      bool cold = problem.m == 1;
-      size_t copies = cold ? bytes / set : 1;
-      for (size_t copy = 0; copy < copies; ++copy)
-        for (size_t i = 0; i < offsets.size(); ++i)
-          std::memcpy(memory + copy * set + offsets[i], kernel.packed[i].data(),
-                      kernel.packed[i].size());
-      auto call = [&](int tid, SpinBarrier &barrier, size_t copy) {
-        std::vector<uint8_t *> leaves;
-        for (size_t offset : offsets)
-          leaves.push_back(memory + copy * set + offset);
-        kernel.call(tid, problem.threads, &barrier, leaves);
-        barrier.wait();
-      };
-      int repeats = cold ? 1 : 3;
-      // Compute-bound problems are timed in seconds of computing, which other
-      // jobs on the machine disturb less.
-      double cpu = cpuNow();
-      double seconds =
-          timeTeam(problem.threads, [&](int tid, SpinBarrier &barrier) {
-            for (int repeat = 0; repeat < repeats; ++repeat)
-              for (size_t copy = 0; copy < copies; ++copy)
-                call(tid, barrier, copy);
-          });
-      if (!cold)
-        seconds = (cpuNow() - cpu) / problem.threads;
-      seconds /= copies * repeats;
-      double limit = cold ? readBandwidth(memory, bytes, problem.threads) : 0;
-      if (round < 0)
-        continue;
-      double rate = cold ? kernel.weightBytes() / seconds
-                         : 2.0 * problem.m * problem.n * problem.k / seconds;
-      entry.rates.push_back(rate);
-      entry.shares.push_back(cold ? rate / limit : 0);
+  for (Timed &entry : timed)
+    if (entry.isCold() && bytes < 6 * (size_t)entry.kernel->weightBytes()) {
+      llvm::errs() << "error: " << coldMiB << " MiB hold fewer than 6 copies "
+                   << "of " << entry.kernel->problem.str()
+                   << ": raise --cold\n";
+      return 1;
     }
-  }
+  for (int round = 0; round < rounds; ++round)
+    for (Timed &entry : timed)
+      entry.isCold() ? timeCold(entry, memory, bytes) : timeWarm(entry);
+  llvm::outs() << "us/call    GB/s  of DRAM  of first    GOP/s  problem\n";
   for (Timed &entry : timed) {
-    llvm::outs() << llvm::format(entry.kernel->problem.m == 1 ? "%7.2f GB/s  "
-                                                              : "%7.1f GOP/s ",
-                                 median(entry.rates) * 1e-9);
-    if (entry.kernel->problem.m == 1)
-      llvm::outs() << llvm::format("%.2f of DRAM read ", median(entry.shares));
-    // Against the first problem, round by round: time per call.
-    std::vector<double> ratios;
-    for (size_t i = 0; i < entry.rates.size(); ++i) {
-      double first = timed[0].rates[i], own = entry.rates[i];
-      if (entry.kernel->problem.m == 1) {
-        first /= timed[0].kernel->weightBytes();
-        own /= entry.kernel->weightBytes();
-      }
-      ratios.push_back(own / first);
+    const KernelProblem &problem = entry.kernel->problem;
+    double seconds = median(entry.seconds);
+    const Timed &first = *llvm::find_if(timed, [&](const Timed &other) {
+      return other.kernel->problem.threads == problem.threads;
+    });
+    std::vector<double> shares, ratios;
+    for (size_t i = 0; i < entry.seconds.size(); ++i) {
+      shares.push_back(entry.limits[i] / entry.seconds[i]);
+      ratios.push_back(first.seconds[i] / entry.seconds[i]);
     }
-    llvm::outs() << llvm::format("%.2f of the first  ", median(ratios))
-                 << entry.kernel->problem.str() << "\n";
+    llvm::outs() << llvm::format("%7.0f ", seconds * 1e6);
+    if (entry.isCold())
+      llvm::outs() << llvm::format("%7.2f  %7.2f",
+                                   entry.kernel->weightBytes() / seconds * 1e-9,
+                                   median(shares));
+    else
+      llvm::outs() << "      -        -";
+    llvm::outs() << llvm::format("  %8.2f", median(ratios))
+                 << llvm::format(" %8.1f", 2e-9 * problem.m * problem.n *
+                                               problem.k / seconds)
+                 << "  " << problem.str() << "\n";
     llvm::outs().flush();
   }
   munmap(memory, bytes);
   return 0;
 }
 
+/// The table: decode of every leaf from cold memory on one and two threads,
+/// then a prefill from the same packed bytes. The first problem of a number of
+/// threads is what the others are compared with.
+static void addStandardProblems() {
+  for (const char *threads : {" threads=1", " threads=2"}) {
+    for (const char *text :
+         {"w=q4b32 act=i8", "w=q4b32+lr32 act=i8", "w=q4b32 act=f32",
+          "w=q8b32 act=i8", "w=q3b32 act=i8", "w=q2b32 act=i8", "w=f16",
+          "w=f32"})
+      problems.push_back(std::string(text) + " m=1 n=4096 k=4096" + threads);
+    for (const char *text : {"w=q4b32 act=i8", "w=q4b32 act=f32"})
+      problems.push_back(std::string(text) + " m=512 n=4096 k=4096" + threads);
+  }
+}
+
+/// What the hot loop has of the instruction, of calls, and of spill moves of
+/// vectors.
+static void printCounts(const CompiledKernel &kernel) {
+  std::string loop = kernel.hotLoop(instruction);
+  llvm::SmallVector<llvm::StringRef> lines;
+  llvm::StringRef(loop).split(lines, '\n');
+  int found = 0, calls = 0, spills = 0;
+  for (llvm::StringRef line : lines) {
+    found += line.contains(instruction);
+    calls += line.trim().starts_with("call");
+    for (llvm::StringRef size : {"16-byte ", "32-byte ", "64-byte "})
+      for (llvm::StringRef move : {"Spill", "Reload", "Folded"})
+        spills += line.contains((size + move).str());
+  }
+  llvm::outs() << instruction << "=" << found << " calls=" << calls
+               << " spills=" << spills << " " << kernel.problem.str() << "\n";
+}
+
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   cl::ParseCommandLineOptions(argc, argv,
                               "Checks and times generated kernels\n");
+  if (problems.empty() && mode == Mode::Time)
+    addStandardProblems();
   std::vector<Timed> timed;
   int failures = 0;
   for (const std::string &text : problems) {
@@ -241,6 +357,8 @@ int main(int argc, char **argv) {
       llvm::outs() << kernel->assembly;
     } else if (mode == Mode::Loop) {
       llvm::outs() << kernel->hotLoop(instruction);
+    } else if (mode == Mode::Count) {
+      printCounts(*kernel);
     } else if (mode == Mode::Check) {
       kernel->run(problem->threads);
       double difference = kernel->relativeError();

@@ -19,7 +19,7 @@ using namespace mlir;
 using namespace miura::codegen;
 
 /// Columns of a unit, which is a block too: what a loop's body takes.
-static constexpr int64_t unitColumns = 8;
+static constexpr int64_t unitColumns = 4;
 
 std::shared_ptr<PanelLeaf> DenseLeaf::get(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());

@@ -34,7 +34,8 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
                                   Value offset, Value columns,
                                   const QuantizedRows &x,
                                   const QuantizedRows::Sums &sums,
-                                  ArrayRef<Value> rows, bool prefetch) {
+                                  ArrayRef<Value> rows, bool prefetch,
+                                  bool alone) {
   const PanelLeaf &leaf = *panel.leaf;
   const PanelLayout &layout = panel.layout;
   unsigned count = rows.size(), groups = layout.groups;
@@ -45,6 +46,16 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
   unsigned slice =
       std::clamp(b.row.dotTileRows * b.row.dotTileGroups / count, 1u, groups);
   slice = 1u << llvm::Log2_32(slice);
+  // Where a block's totals do not fit beside its accumulators, constants,
+  // weights and a broadcast, its steps are a loop of their own.
+  int64_t pieceColumns = b.row.dotColumns;
+  if (leaf.isScaledByBlock() && 2 * count * slice + leaf.getConstants(b.row) +
+                                        (alone ? 5 : 7) +
+                                        (leaf.hasZeros() ? 4 : 0) >
+                                    b.row.registers)
+    pieceColumns = std::min(pieceColumns, layout.blockColumns / 2);
+  // There always are packed bytes.
+  Value memoryBytes = memref::DimOp::create(b, panel.memory, 0);
   SmallVector<Value> xBase, sumBase;
   for (Value row : rows) {
     xBase.push_back(b.mul(row, x.rowDwords));
@@ -56,11 +67,15 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
   // accumulators [row · slice].
   auto emitBlock = [&](Value at, Value block, unsigned g0, ValueRange acc) {
     Value column = b.mul(block, layout.blockColumns / 4);
-    int64_t piece = getPieceUnits(layout, b.row.dotColumns);
+    int64_t piece = getPieceUnits(layout, pieceColumns);
     int64_t pieceBytes = piece * layout.unitBytes;
+    // LLVM must not know how long the loop is: it would unroll it and reorder
+    // the integer sums of its many steps until registers run out.
+    Value end = b.index(layout.codeBytes());
+    if (pieceBytes != layout.codeBytes())
+      end = b.select(b.equal(memoryBytes, 0), columns, end);
     return b.loop(
-        b.index(0), b.index(layout.codeBytes()), pieceBytes, acc,
-        [&](Value byte, ValueRange state) {
+        b.index(0), end, pieceBytes, acc, [&](Value byte, ValueRange state) {
           SmallVector<Value> next(state);
           Value start = b.add(at, byte);
           BlockPrefetch lines(panel.memory, start, g0 == 0 ? distance : 0);

@@ -48,7 +48,7 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
   // beside them there are totals and, in flight, a unit's vectors.
   unsigned chains = 1;
   while (chains * groups < 8 &&
-         2 * chains * groups + (byBlock ? groups : 0) + 6 <= b.row.registers)
+         2 * chains * groups + (byBlock ? groups : 0) + 10 <= b.row.registers)
     chains *= 2;
 
   // State: accumulators [chain · group], then the sum of activations where
@@ -180,37 +180,43 @@ static void emitDecodeChunk(KernelBuilder &b, const PanelOperand &panel,
     Value within =
         b.mul(b.div(b.rem(column, layout.blockColumns), layout.unitColumns),
               layout.unitBytes);
-    SmallVector<Value> scales, starts;
     Value parameters =
         leaf.isScaledByBlock() ? b.add(at, layout.codeBytes()) : tail;
-    if (leaf.isScaled())
-      for (unsigned g = 0; g < layout.groups; ++g) {
-        scales.push_back(leaf.emitScale(b, panel.memory, parameters, g));
-        if (leaf.hasZeros()) {
-          Value zero = leaf.emitZero(b, panel.memory, parameters, g);
-          starts.push_back(arith::NegFOp::create(
-              b, arith::MulFOp::create(b, zero, scales.back())));
-        }
-      }
     Value to = b.mul(i, columnBytes);
-    for (int64_t unit = 0; unit < units; ++unit) {
-      UnitVectors vectors =
-          leaf.emitUnit(b, layout, panel.memory,
-                        b.add(b.add(at, within), unit * layout.unitBytes), 0,
-                        layout.groups, PanelAs::F32);
-      for (auto [k, weights] : llvm::enumerate(vectors))
-        for (unsigned g = 0; g < layout.groups; ++g) {
-          Value w = weights[g];
-          if (!starts.empty())
-            w = b.fma(w, scales[g], starts[g]);
-          else if (!scales.empty())
-            w = arith::MulFOp::create(b, w, scales[g]);
-          int64_t byte =
-              (unit * layout.unitColumns + (int64_t)k) * columnBytes +
-              (int64_t)g * b.row.vectorBytes;
-          vector::StoreOp::create(b, b.bitcast(w, b.bytes()), buffer,
-                                  ValueRange{b.add(to, byte)});
+    // Scales of some groups and the vectors of a column have to fit into
+    // registers together; the codes of other groups are read again.
+    unsigned slice =
+        b.row.registers < 32 ? std::min(2u, layout.groups) : layout.groups;
+    for (unsigned g0 = 0; g0 < layout.groups; g0 += slice) {
+      SmallVector<Value> scales, starts;
+      if (leaf.isScaled())
+        for (unsigned g = g0; g < g0 + slice; ++g) {
+          scales.push_back(leaf.emitScale(b, panel.memory, parameters, g));
+          if (leaf.hasZeros()) {
+            Value zero = leaf.emitZero(b, panel.memory, parameters, g);
+            starts.push_back(arith::NegFOp::create(
+                b, arith::MulFOp::create(b, zero, scales.back())));
+          }
         }
+      for (int64_t unit = 0; unit < units; ++unit) {
+        UnitVectors vectors =
+            leaf.emitUnit(b, layout, panel.memory,
+                          b.add(b.add(at, within), unit * layout.unitBytes), g0,
+                          slice, PanelAs::F32);
+        for (auto [k, weights] : llvm::enumerate(vectors))
+          for (unsigned g = 0; g < slice; ++g) {
+            Value w = weights[g];
+            if (!starts.empty())
+              w = b.fma(w, scales[g], starts[g]);
+            else if (!scales.empty())
+              w = arith::MulFOp::create(b, w, scales[g]);
+            int64_t byte =
+                (unit * layout.unitColumns + (int64_t)k) * columnBytes +
+                (int64_t)(g0 + g) * b.row.vectorBytes;
+            vector::StoreOp::create(b, b.bitcast(w, b.bytes()), buffer,
+                                    ValueRange{b.add(to, byte)});
+          }
+      }
     }
   });
 }

@@ -122,7 +122,7 @@ static const IsaRow rows[] = {
      // Twelve accumulators, two vectors of weights and a broadcast.
      /*floatTileRows=*/6, /*floatTileGroups=*/2,
      // Six accumulators; what a block is scaled with stands outside the loop.
-     /*dotTileRows=*/3, /*dotTileGroups=*/2, /*dotColumns=*/16,
+     /*dotTileRows=*/3, /*dotTileGroups=*/2, /*dotColumns=*/8,
      /*chunkColumns=*/128, /*tableEntries=*/8,
      /*dotLimit=*/127, /*dotCost=*/3, /*longDotCost=*/6, avx2Prefetch, dot4Avx2,
      lookupAvx2, widenHalf, vectorFma},
@@ -130,7 +130,7 @@ static const IsaRow rows[] = {
      /*vectorBytes=*/64, /*registers=*/32,
      // 24 accumulators, four vectors of weights; 12 + 12 in the integer tile.
      /*floatTileRows=*/6, /*floatTileGroups=*/4,
-     /*dotTileRows=*/3, /*dotTileGroups=*/4, /*dotColumns=*/128,
+     /*dotTileRows=*/3, /*dotTileGroups=*/4, /*dotColumns=*/32,
      /*chunkColumns=*/64, /*tableEntries=*/16,
      /*dotLimit=*/255, /*dotCost=*/1, /*longDotCost=*/1, vnniPrefetch,
      dot4Vnni512, lookup512, widenHalf, vectorFma},

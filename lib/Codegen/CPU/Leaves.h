@@ -87,6 +87,9 @@ public:
                         mlir::Value offset, unsigned group) const override;
   mlir::Value emitZero(KernelBuilder &b, mlir::Value memory, mlir::Value offset,
                        unsigned group) const override;
+  unsigned getConstants(const IsaRow &row) const override {
+    return packedBits == 8 ? 0 : packedBits == 3 ? 7 : 8 / packedBits;
+  }
   bool fits() const override { return columnBlock % 4 == 0; }
   std::shared_ptr<PanelLeaf> transpose() const override;
   mlir::LogicalResult pack(llvm::ArrayRef<PackOperand> sources,

@@ -473,8 +473,9 @@ void LinearEmitter::emitDecode() {
       const PanelOperand &operand = panels[term.leaf];
       Value offset = b.mul(panel, panelBytes[i]);
       if (needs.isDot[term.leaf]) {
-        Tile tile = emitDotPanel(b, operand, offset, columns, quantized,
-                                 sums[i], digits, /*prefetch=*/true);
+        Tile tile =
+            emitDotPanel(b, operand, offset, columns, quantized, sums[i],
+                         digits, /*prefetch=*/true, spec.terms.size() == 1);
         SmallVector<Value> scaled;
         for (unsigned g = 0; g < operand.layout.groups; ++g) {
           Value v = tile[0][g];
@@ -537,9 +538,10 @@ void LinearEmitter::emitTiled() {
         }
         Tile total;
         for (unsigned i : intTerms) {
-          Tile tile = emitDotPanel(
-              b, panels[spec.terms[i].leaf], b.mul(panel, panelBytes[i]),
-              columns, quantized, sums[i], tileRows, /*prefetch=*/false);
+          Tile tile = emitDotPanel(b, panels[spec.terms[i].leaf],
+                                   b.mul(panel, panelBytes[i]), columns,
+                                   quantized, sums[i], tileRows,
+                                   /*prefetch=*/false, spec.terms.size() == 1);
           if (total.empty()) {
             total = std::move(tile);
             continue;

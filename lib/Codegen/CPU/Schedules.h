@@ -55,11 +55,12 @@ int64_t getSumBlock(const PanelLayout &layout, const PanelLeaf &leaf);
 using Tile = llvm::SmallVector<llvm::SmallVector<mlir::Value, 4>, 6>;
 
 /// Σ codes · int8 · scales of a panel for the int8 rows named by their numbers;
-/// the activations' own scale is left to the caller.
+/// the activations' own scale is left to the caller. Unless it is `alone`, the
+/// code around it holds registers over its loops.
 Tile emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
                   mlir::Value offset, mlir::Value columns,
                   const QuantizedRows &x, const QuantizedRows::Sums &sums,
-                  llvm::ArrayRef<mlir::Value> rows, bool prefetch);
+                  llvm::ArrayRef<mlir::Value> rows, bool prefetch, bool alone);
 
 /// Σ values · x over the blocks [begin, end) of a panel for one row of f32
 /// activations that may be read to the end of the last block.

@@ -105,6 +105,9 @@ public:
   /// in its tile.
   virtual unsigned getDecodeCost(const IsaRow &row, PanelAs as) const = 0;
 
+  /// Registers that constants of the integer decoding hold.
+  virtual unsigned getConstants(const IsaRow &row) const { return 0; }
+
   /// Decodes the groups [firstGroup, firstGroup + groupCount) of the unit at
   /// byte `offset` of `memory`.
   virtual UnitVectors emitUnit(KernelBuilder &b, const PanelLayout &layout,
