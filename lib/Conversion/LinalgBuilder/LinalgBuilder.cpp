@@ -160,9 +160,11 @@ Value LinalgBuilder::reduce(Value init, ArrayRef<Value> sizes,
     allInputs.push_back(empty(getI8Type(), loops));
     allMaps.push_back(getMultiDimIdentityMap(loops.size()));
   }
-  allMaps.push_back(
-      AffineMap::getMultiDimIdentityMap(loops.size(), getContext())
-          .getMajorSubMap(sizes.size()));
+  // getMajorSubMap(0) would be null.
+  SmallVector<AffineExpr> kept;
+  for (size_t i = 0; i < sizes.size(); ++i)
+    kept.push_back(getAffineDimExpr(i));
+  allMaps.push_back(AffineMap::get(loops.size(), 0, kept, getContext()));
   SmallVector<utils::IteratorType> iterators(sizes.size(),
                                              utils::IteratorType::parallel);
   iterators.resize(loops.size(), utils::IteratorType::reduction);
@@ -232,8 +234,6 @@ Value LinalgBuilder::reshape(Value tensor, ArrayRef<Value> sizes) {
           ? Value(tensor::EmptyOp::create(*this, ArrayRef<int64_t>{0},
                                           getIndexType()))
           : Value(tensor::FromElementsOp::create(*this, indexTensor, sizes));
-  // A tensor.reshape of static shapes would fold to what is wrong for an empty
-  // tensor; the general form is right for all.
   return tensor::ReshapeOp::create(*this, result, tensor, shape);
 }
 

@@ -83,6 +83,10 @@ Results concat(Node &n) {
 Value slice(Node &n, Value x, ArrayRef<Value> starts, ArrayRef<Value> sizes,
             ArrayRef<int64_t> steps) {
   Type element = n.element(x);
+  // An extract_slice of nothing would have to begin inside of x.
+  if (llvm::any_of(sizes,
+                   [](Value size) { return getConstantIntValue(size) == 0; }))
+    return n.empty(element, sizes);
   bool forward = llvm::all_of(steps, [](int64_t step) { return step > 0; });
   if (!forward || n.isSmall(element, sizes))
     return n.produce(element, sizes, [&](B &b, ValueRange at) {
@@ -162,7 +166,8 @@ Results slice(Node &n) {
     Value span = forward ? n.subIndex(to, from) : n.subIndex(from, to);
     Value count = n.createOrFold<arith::CeilDivSIOp>(
         n.max(span, zero), n.index(std::abs(stride[i])));
-    starts[axis] = from;
+    // Begin inside even where nothing is taken.
+    starts[axis] = forward ? n.max(n.min(from, last), zero) : from;
     sizes[axis] = count;
     steps[axis] = stride[i];
   }

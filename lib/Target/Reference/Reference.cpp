@@ -357,6 +357,9 @@ static HostArray readDescriptor(const int64_t *words, RankedTensorType type) {
 }
 
 static bool fits(RankedTensorType given, RankedTensorType expected) {
+  // NumPy tends to save a scalar as an array of one element.
+  if (expected.getRank() == 0 && given.getNumElements() == 1)
+    return given.getElementType() == expected.getElementType();
   if (given.getElementType() != expected.getElementType() ||
       given.getRank() != expected.getRank())
     return false;
@@ -379,7 +382,9 @@ ReferenceFunction::run(ArrayRef<HostArray> inputs, Location loc) const {
       return emitError(loc)
              << "expects input " << i << " ('" << impl->inputNames[i]
              << "') to be " << expected << ", but got " << input.type;
-    descriptors.push_back(makeDescriptor(input.bytes.data(), input.getShape()));
+    descriptors.push_back(makeDescriptor(
+        input.bytes.data(),
+        expected.getRank() == 0 ? ArrayRef<int64_t>() : input.getShape()));
   }
   for (auto &[type, bytes] : impl->weights)
     descriptors.push_back(makeDescriptor(bytes.data(), type.getShape()));
