@@ -38,6 +38,33 @@ extern "C" {
 typedef struct miura_model miura_model;
 typedef struct miura_session miura_session;
 
+/** What an input or output of the model's file is for. */
+enum {
+  MIURA_ROLE_OTHER = 0,   /**< Nothing that a session takes or gives. */
+  MIURA_ROLE_TOKENS = 1,  /**< [batch, n] token ids. */
+  MIURA_ROLE_POSITIONS,   /**< [batch, n] position of each token. */
+  MIURA_ROLE_MASK,        /**< [batch, past + n], 1 where a key is seen. */
+  MIURA_ROLE_CACHE_KEY,   /**< [batch, kv heads, past, size]: keys of a layer
+                             that come in, or past + n of them that go out. */
+  MIURA_ROLE_CACHE_VALUE, /**< The same of values. */
+  MIURA_ROLE_LOGITS       /**< [batch, n, vocabulary]. */
+};
+
+/** An input or output of the file that a model was compiled from. A session has
+ *  none of these; who has tensors in the file's layout needs them to know which
+ *  is which. */
+typedef struct miura_port {
+  const char *name;
+  /** Of the elements: f32, f16, bf16, i64, i32, i8, ui8, i1, … */
+  const char *type;
+  int64_t role;
+  /** Of a cache, as miura_session_cache counts them; else −1. */
+  int64_t layer;
+  int64_t rank;
+  /** −1 where any size goes. */
+  const int64_t *shape;
+} miura_port;
+
 /** What is known of a model without running it. */
 typedef struct miura_model_info {
   /** Entries of a row of logits. */
@@ -59,6 +86,12 @@ typedef struct miura_model_info {
   /** Tokens per row that one pass over the weights takes; longer inputs of a
    *  step are cut into chunks of this size inside the call. */
   int64_t chunk;
+  /** The file's inputs and outputs in their order; none if the model was
+   *  compiled from a session, which has no file of its own. */
+  int64_t input_count;
+  const miura_port *inputs;
+  int64_t output_count;
+  const miura_port *outputs;
 } miura_model_info;
 
 /** The message of the last failure on this thread; empty if there was none.

@@ -26,6 +26,7 @@ llvm::ArrayRef<const Command *> miura::driver::getCommands() {
   static const Command *const commands[] = {
       &importCommand,
       &compileCommand,
+      &runCommand,
       &selfTestCommand,
   };
   return commands;

@@ -19,6 +19,7 @@ namespace miura::driver {
 
 extern const Command compileCommand;
 extern const Command importCommand;
+extern const Command runCommand;
 extern const Command selfTestCommand;
 
 } // namespace miura::driver

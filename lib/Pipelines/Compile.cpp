@@ -53,6 +53,8 @@ void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
     pm.addPass(createCanonicalizerPass());
     pm.addPass(createCSEPass());
   }
+  // What the file calls its inputs and outputs, while they are there.
+  pm.addPass(createRecordSignaturePass());
   pm.addPass(createFormSessionPass());
 }
 

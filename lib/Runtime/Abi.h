@@ -14,13 +14,14 @@
 #ifndef MIURA_RUNTIME_ABI_H
 #define MIURA_RUNTIME_ABI_H
 
+#include "miura-c/artifact.h"
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define MIURA_ABI 1
+#define MIURA_ABI 2
 
 /** A memref as MLIR lowers it, of any rank up to 4 (sizes and strides are
  * packed one after the other, so the fields after `sizes` move with the rank).
@@ -70,6 +71,11 @@ typedef struct miura_program_table {
    */
   miura_step_function step, step_all;
   miura_workspace_function workspace, workspace_all;
+  /** The inputs and outputs of the model's file. */
+  int64_t input_count;
+  const miura_port *inputs;
+  int64_t output_count;
+  const miura_port *outputs;
 } miura_program_table;
 
 /** The one of this library. */

@@ -75,6 +75,10 @@ miura_model *miura_open(const char *path, int threads) {
       .features = program->features,
       .version = program->version,
       .chunk = program->chunk,
+      .input_count = program->input_count,
+      .inputs = program->inputs,
+      .output_count = program->output_count,
+      .outputs = program->outputs,
   };
   if (miura_weights_map(&model->weights, path, program->weight_bytes,
                         program->weight_id) ||

@@ -13,6 +13,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Target/Object.h"
+#include "miura-c/artifact.h"
+#include "miura/Dialect/Miura/Transforms/Signature.h"
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
@@ -58,6 +60,25 @@ static int64_t getInteger(mlir::ModuleOp module, llvm::StringRef name) {
   return attr ? attr.getInt() : 0;
 }
 
+static int64_t getRoleNumber(RoleKind role) {
+  switch (role) {
+  case RoleKind::tokens:
+    return MIURA_ROLE_TOKENS;
+  case RoleKind::positions:
+    return MIURA_ROLE_POSITIONS;
+  case RoleKind::mask:
+    return MIURA_ROLE_MASK;
+  case RoleKind::cache_key:
+    return MIURA_ROLE_CACHE_KEY;
+  case RoleKind::cache_value:
+    return MIURA_ROLE_CACHE_VALUE;
+  case RoleKind::logits:
+    return MIURA_ROLE_LOGITS;
+  default:
+    return MIURA_ROLE_OTHER;
+  }
+}
+
 /// Adds `miura_program`, field by field as in lib/Runtime/Abi.h.
 static llvm::Error addProgramTable(mlir::ModuleOp module, llvm::Module &llvm,
                                    const ObjectTarget &target,
@@ -98,9 +119,38 @@ static llvm::Error addProgramTable(mlir::ModuleOp module, llvm::Module &llvm,
   auto *cacheTable = new llvm::GlobalVariable(
       llvm, shapes->getType(), /*isConstant=*/true,
       llvm::GlobalValue::PrivateLinkage, shapes, "miura.caches");
+  // The file's inputs and outputs, as miura_port.
+  auto ports = [&](llvm::ArrayRef<SignaturePort> all) -> llvm::Constant * {
+    llvm::SmallVector<llvm::Constant *> entries;
+    for (const SignaturePort &port : all) {
+      auto type = llvm::dyn_cast<mlir::RankedTensorType>(port.type);
+      std::string element;
+      llvm::raw_string_ostream os(element);
+      os << (type ? type.getElementType() : port.type);
+      llvm::SmallVector<uint64_t> sizes;
+      for (int64_t size : type ? type.getShape() : llvm::ArrayRef<int64_t>())
+        sizes.push_back(mlir::ShapedType::isDynamic(size) ? -1 : size);
+      auto *data = llvm::ConstantDataArray::get(context, sizes);
+      auto *shape = new llvm::GlobalVariable(
+          llvm, data->getType(), /*isConstant=*/true,
+          llvm::GlobalValue::PrivateLinkage, data, "miura.shape");
+      entries.push_back(llvm::ConstantStruct::getAnon(
+          {text(port.name), text(element), integer(getRoleNumber(port.role)),
+           integer(port.layer), integer(type ? type.getRank() : -1), shape}));
+    }
+    if (entries.empty())
+      return llvm::ConstantPointerNull::get(pointer);
+    auto *data = llvm::ConstantArray::get(
+        llvm::ArrayType::get(entries.front()->getType(), entries.size()),
+        entries);
+    return new llvm::GlobalVariable(llvm, data->getType(), /*isConstant=*/true,
+                                    llvm::GlobalValue::PrivateLinkage, data,
+                                    "miura.ports");
+  };
+  ModelSignature signature = getRecordedSignature(module);
   int64_t chunk = getInteger(module, "miura.chunk");
   auto *table = llvm::ConstantStruct::getAnon(
-      {integer(1), integer(getInteger(module, "miura.vocabulary")),
+      {integer(2), integer(getInteger(module, "miura.vocabulary")),
        integer(caches.size() / 4), integer(getInteger(module, "miura.context")),
        integer(getInteger(module, "miura.kernels")),
        integer(chunk > 0 ? chunk : 256),
@@ -109,7 +159,9 @@ static llvm::Error addProgramTable(mlir::ModuleOp module, llvm::Module &llvm,
                                        llvm::Type::getInt8Ty(context)),
        text(target.cpu), text(features), text(MIURA_VERSION), cacheTable,
        function("step_entry"), function("step_all_entry"),
-       function("step_workspace"), function("step_all_workspace")});
+       function("step_workspace"), function("step_all_workspace"),
+       integer(signature.inputs.size()), ports(signature.inputs),
+       integer(signature.outputs.size()), ports(signature.outputs)});
   auto *program = new llvm::GlobalVariable(
       llvm, table->getType(), /*isConstant=*/true,
       llvm::GlobalValue::ExternalLinkage, table, "miura_program");

@@ -21,12 +21,14 @@ def cmd_import : SubCommand<"import", "Read an ONNX file as MLIR",
     "miura import MODEL.onnx -o OUT.mlir">;
 def cmd_compile : SubCommand<"compile", "Compile a model to a shared library",
     "miura compile MODEL [--target TARGET] -o OUT.so">;
+def cmd_run : SubCommand<"run", "Run a model on its file's inputs",
+    "miura run MODEL --inputs DIR [--check] [--save DIR] [--reference]">;
 // Hidden: how our own failures are reported, for tests.
 def cmd_selftest : SubCommand<"self-test", "Fail in a given way",
     "miura self-test MODEL.mlir --failure=KIND">;
 
 // The commands that run a model.
-defvar all = [cmd_import, cmd_compile, cmd_selftest];
+defvar all = [cmd_import, cmd_compile, cmd_run, cmd_selftest];
 
 //===----------------------------------------------------------------------===//
 // Helpers
@@ -66,6 +68,18 @@ def output_long : Separate<["--"], "output", [cmd_import, cmd_compile]>, Alias<o
 defm target : V<"target", "TARGET",
     "cpu or cpu=NAME: a row of the table of instruction sets or one of LLVM's "
     "cpus (default: this machine's)", [cmd_compile]>;
+
+defm inputs : V<"inputs", "DIR",
+    "Run on the tensors in DIR (or FILE.npz); may be given several times",
+    [cmd_run]>;
+defm save : V<"save", "DIR", "Write outputs to DIR/output_M.npy", [cmd_run]>;
+def check : F<"check", "Compare with the stored outputs", [cmd_run]>;
+defm rtol : V<"rtol", "X",
+    "Let an output differ by X of its norm (default: 1e-4)", [cmd_run]>;
+def reference : F<"reference", "Run the oracle, plain loops without kernels",
+                  [cmd_run]>;
+def no_raise : F<"no-raise",
+    "With --reference: run the file's nodes as they are", [cmd_run]>;
 
 defm failure : V<"failure", "KIND",
     "crash, invalid (broken IR) or input (a fault of the file)", [cmd_selftest]>;

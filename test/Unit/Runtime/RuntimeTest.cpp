@@ -131,13 +131,17 @@ static int64_t workspace(int64_t batch, int64_t sequence, int64_t, int64_t) {
 }
 
 static const miura_cache_shape caches[] = {{2, 3}, {2, 5}};
+static const int64_t anySize[] = {-1, -1};
+static const miura_port inputs[] = {
+    {"ids", "i64", MIURA_ROLE_TOKENS, -1, 2, anySize}};
 extern "C" {
 
 const miura_program_table miura_program = {
     MIURA_ABI,     kVocabulary, /*layers=*/1, /*context=*/64,
     /*kernels=*/2, kChunk,      kWeightBytes, {1, 2, 3},
     "testcpu",     "",          "0",          caches,
-    step,          stepAll,     workspace,    workspace};
+    step,          stepAll,     workspace,    workspace,
+    1,             inputs,      0,            nullptr};
 }
 
 //===----------------------------------------------------------------------===//

@@ -41,4 +41,28 @@ def FormSessionPass : Pass<"miura-form-session", "mlir::ModuleOp"> {
   let dependentDialects = ["::miura::MiuraDialect", "::mlir::arith::ArithDialect"];
 }
 
+def RecordSignaturePass : Pass<"miura-record-signature", "mlir::ModuleOp"> {
+  let summary = "Note a model's own inputs and outputs on its module";
+  let description = [{
+    A session has other arguments than the file that it was made from. So that
+    what is compiled still knows the file's interface, the arguments and results
+    of the function that has the role of tokens are written to the module, in
+    their order, before `miura-form-session` takes them away: names, roles,
+    layers and types. They end in the compiled library, where `miura run` (and
+    anybody else, through `miura_model_info`) reads them.
+
+    ```mlir
+    func.func @main_graph(%ids: tensor<?x?xi64> {miura.name = "input_ids", miura.role = #miura.role<tokens>}) -> …
+    ==>
+    module attributes {
+      miura.inputs = [{name = "input_ids", role = #miura.role<tokens>, type = tensor<?x?xi64>}],
+      miura.outputs = […]} …
+    ```
+
+    An argument without a role has `#miura.role<other>`. A module without such a
+    function, or with several, is left as it is.
+  }];
+  let dependentDialects = ["::miura::MiuraDialect"];
+}
+
 #endif // MIURA_DIALECT_MIURA_TRANSFORMS_PASSES_TD

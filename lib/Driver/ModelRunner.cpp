@@ -1,0 +1,257 @@
+//===- ModelRunner.cpp - A model as a function of its file ----------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// What all runners check, and the oracle's runner. Sizes that the file gives
+/// one name must be equal in all inputs: compiled loops trust them.
+///
+//===----------------------------------------------------------------------===//
+
+#include "miura/Driver/ModelRunner.h"
+#include "miura/Target/Reference/Reference.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace miura;
+using namespace miura::driver;
+
+using llvm::Error;
+using llvm::Expected;
+using llvm::Twine;
+
+ModelRunner::~ModelRunner() = default;
+
+std::string miura::driver::describePort(StringRef kind, unsigned index,
+                                        const SignaturePort &port) {
+  std::string result = (kind + " " + Twine(index)).str();
+  if (!port.name.empty())
+    result += " ('" + port.name + "')";
+  return result;
+}
+
+std::string miura::driver::describeType(Type type) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  auto ranked = dyn_cast<RankedTensorType>(type);
+  if (!ranked) {
+    os << type;
+    return text;
+  }
+  if (ranked.getRank() == 0)
+    os << "a scalar ";
+  for (int64_t size : ranked.getShape()) {
+    if (ShapedType::isDynamic(size))
+      os << "?x";
+    else
+      os << size << "x";
+  }
+  os << ranked.getElementType();
+  return text;
+}
+
+//===----------------------------------------------------------------------===//
+// Sizes that have names
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A name's size and the input that it was first seen in.
+struct NamedSize {
+  int64_t size;
+  std::string where;
+};
+using NamedSizes = llvm::StringMap<NamedSize>;
+} // namespace
+
+static bool isIdentifier(StringRef text) {
+  return !text.empty() && !llvm::isDigit(text.front()) &&
+         llvm::all_of(text,
+                      [](char c) { return llvm::isAlnum(c) || c == '_'; });
+}
+
+/// The value of `a + b + …` over names that are known and numbers; nothing
+/// where it is another expression.
+static std::optional<int64_t> evaluate(StringRef text,
+                                       const NamedSizes &sizes) {
+  int64_t sum = 0;
+  SmallVector<StringRef> terms;
+  text.split(terms, '+');
+  for (StringRef term : terms) {
+    term = term.trim();
+    int64_t number;
+    if (!term.getAsInteger(10, number)) {
+      sum += number;
+      continue;
+    }
+    auto it = sizes.find(term);
+    if (!isIdentifier(term) || it == sizes.end())
+      return std::nullopt;
+    sum += it->second.size;
+  }
+  return sum;
+}
+
+static StringRef getDimName(Type type, unsigned d) {
+  auto ranked = cast<RankedTensorType>(type);
+  auto dims = dyn_cast_or_null<DimsAttr>(ranked.getEncoding());
+  if (!dims || d >= dims.getNames().size() || !ranked.isDynamicDim(d))
+    return "";
+  return dims.getNames()[d].getValue().trim();
+}
+
+/// Visits the named dimensions of the inputs that are given.
+static Error
+visitNames(const ModelSignature &signature,
+           ArrayRef<std::optional<HostArray>> inputs,
+           llvm::function_ref<Error(StringRef, int64_t, std::string)> visit) {
+  for (auto [i, port] : llvm::enumerate(signature.inputs)) {
+    if (!inputs[i] || !isa<RankedTensorType>(port.type))
+      continue;
+    for (auto [d, size] : llvm::enumerate(inputs[i]->getShape()))
+      if (StringRef name = getDimName(port.type, d); !name.empty())
+        if (Error error = visit(name, size,
+                                "dimension " + llvm::utostr(d) + " of " +
+                                    describePort("input", i, port)))
+          return error;
+  }
+  return Error::success();
+}
+
+static Error checkNames(const ModelSignature &signature,
+                        ArrayRef<std::optional<HostArray>> inputs) {
+  NamedSizes sizes;
+  if (Error error = visitNames(
+          signature, inputs,
+          [&](StringRef name, int64_t size, std::string where) -> Error {
+            if (!isIdentifier(name))
+              return Error::success();
+            auto [it, added] =
+                sizes.try_emplace(name, NamedSize{size, std::move(where)});
+            if (!added && it->second.size != size)
+              return llvm::createStringError(
+                  where + " is " + Twine(size) + ", but " + it->second.where +
+                  ", which the model calls '" + name + "' too, is " +
+                  Twine(it->second.size));
+            return Error::success();
+          }))
+    return error;
+  return visitNames(
+      signature, inputs,
+      [&](StringRef name, int64_t size, std::string where) -> Error {
+        std::optional<int64_t> expected = evaluate(name, sizes);
+        if (expected && *expected != size)
+          return llvm::createStringError(
+              where + " is " + Twine(size) + ", but the other inputs make '" +
+              name + "' " + Twine(*expected));
+        return Error::success();
+      });
+}
+
+//===----------------------------------------------------------------------===//
+// ModelRunner
+//===----------------------------------------------------------------------===//
+
+static bool fits(RankedTensorType given, RankedTensorType expected) {
+  if (given.getElementType() != expected.getElementType())
+    return false;
+  // NumPy tends to save a scalar as an array of one element.
+  if (expected.getRank() == 0)
+    return given.getNumElements() == 1;
+  return given.getRank() == expected.getRank() &&
+         llvm::all_of(llvm::zip(given.getShape(), expected.getShape()),
+                      [](auto sizes) {
+                        auto [a, b] = sizes;
+                        return ShapedType::isDynamic(b) || a == b;
+                      });
+}
+
+Expected<std::vector<HostArray>>
+ModelRunner::run(ArrayRef<std::optional<HostArray>> inputs) {
+  assert(inputs.size() == signature.inputs.size() && "one per input");
+  for (auto [i, port] : llvm::enumerate(signature.inputs)) {
+    if (!inputs[i]) {
+      if (needsInput(i))
+        return llvm::createStringError(describePort("input", i, port) +
+                                       " is missing");
+      continue;
+    }
+    auto expected = dyn_cast<RankedTensorType>(port.type);
+    if (expected && !fits(inputs[i]->type, expected))
+      return llvm::createStringError(
+          describePort("input", i, port) + " is " +
+          describeType(inputs[i]->type) + ", but the model takes " +
+          describeType(port.type));
+  }
+  if (Error error = checkNames(signature, inputs))
+    return std::move(error);
+  return runChecked(inputs);
+}
+
+//===----------------------------------------------------------------------===//
+// The oracle
+//===----------------------------------------------------------------------===//
+
+namespace {
+class ReferenceRunner : public ModelRunner {
+public:
+  ReferenceRunner(ModelSignature signature, Location loc,
+                  std::unique_ptr<ReferenceFunction> function)
+      : ModelRunner(std::move(signature)), loc(loc),
+        function(std::move(function)) {}
+
+private:
+  Expected<std::vector<HostArray>>
+  runChecked(ArrayRef<std::optional<HostArray>> inputs) override {
+    std::vector<HostArray> arrays;
+    for (const std::optional<HostArray> &input : inputs)
+      arrays.push_back(*input);
+    std::string message;
+    ScopedDiagnosticHandler handler(loc.getContext(), [&](Diagnostic &d) {
+      message += (message.empty() ? "" : "; ") + d.str();
+      return success();
+    });
+    auto outputs = function->run(arrays, loc);
+    if (failed(outputs))
+      return llvm::createStringError(message);
+    return std::move(*outputs);
+  }
+
+  Location loc;
+  std::unique_ptr<ReferenceFunction> function;
+};
+} // namespace
+
+std::unique_ptr<ModelRunner>
+miura::driver::createReferenceRunner(ModuleOp module) {
+  func::FuncOp model;
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (function.isPrivate() || function.isExternal())
+      continue;
+    if (function->hasAttr("miura.session")) {
+      function.emitError("is the step of a session; the reference runs the "
+                         "model that it was formed from");
+      return nullptr;
+    }
+    if (model) {
+      function.emitError("is a second public function, beside '")
+          << model.getSymName() << "'; expects one, which is the model";
+      return nullptr;
+    }
+    model = function;
+  }
+  if (!model) {
+    module.emitError("has no public function, so no model to run");
+    return nullptr;
+  }
+  auto function = ReferenceFunction::compile(module, model.getSymName());
+  if (failed(function))
+    return nullptr;
+  // Normalized types may say more than the file's, never less.
+  return std::make_unique<ReferenceRunner>(getSignature(model), model.getLoc(),
+                                           std::move(*function));
+}
