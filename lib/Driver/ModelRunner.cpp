@@ -232,7 +232,7 @@ miura::driver::createReferenceRunner(ModuleOp module) {
   for (auto function : module.getOps<func::FuncOp>()) {
     if (function.isPrivate() || function.isExternal())
       continue;
-    if (function->hasAttr("miura.session")) {
+    if (function->hasAttr(kSessionAttrName)) {
       function.emitError("is the step of a session; the reference runs the "
                          "model that it was formed from");
       return nullptr;

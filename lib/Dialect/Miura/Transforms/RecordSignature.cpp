@@ -87,7 +87,7 @@ struct RecordSignature
     ModuleOp module = getOperation();
     func::FuncOp model;
     for (auto function : module.getOps<func::FuncOp>()) {
-      if (function->hasAttr("miura.session"))
+      if (function->hasAttr(kSessionAttrName))
         continue;
       bool isModel = llvm::any_of(
           getSignature(function).inputs, [](const SignaturePort &port) {
