@@ -39,43 +39,17 @@ public:
   std::string whyNoOutput(unsigned index) const override;
 
 private:
-  /// What the inputs say about the run.
-  struct Extent {
-    int64_t batch = 0, past = 0, count = 0;
-  };
-
   Expected<std::vector<HostArray>>
   runChecked(ArrayRef<std::optional<HostArray>> inputs) override;
-  Expected<Extent> getExtent(ArrayRef<std::optional<HostArray>> inputs) const;
   Error fillCaches(ArtifactSession &session,
                    ArrayRef<std::optional<HostArray>> inputs,
                    const Extent &extent) const;
   Expected<HostArray> readCache(ArtifactSession &session,
                                 const SignaturePort &port,
                                 const Extent &extent) const;
-  /// The input of `role`, −1 if there is none.
-  int64_t find(RoleKind role) const {
-    for (auto [i, port] : llvm::enumerate(signature.inputs))
-      if (port.role == role)
-        return i;
-    return -1;
-  }
-  Error mismatch(unsigned index, const HostArray &given,
-                 ArrayRef<int64_t> expected, StringRef why) const {
-    return createStringError(
-        describePort("input", index, signature.inputs[index]) + " is " +
-        describeType(given.type) + ", but should be " +
-        describeType(
-            RankedTensorType::get(expected, given.type.getElementType())) +
-        ": " + why);
-  }
 
   Artifact &artifact;
 };
-
-bool isCache(const SignaturePort &port) {
-  return port.role == RoleKind::cache_key || port.role == RoleKind::cache_value;
-}
 
 } // namespace
 
@@ -88,71 +62,6 @@ std::string CompiledRunner::whyNoOutput(unsigned index) const {
          "computes; --reference computes every output";
 }
 
-Expected<CompiledRunner::Extent>
-CompiledRunner::getExtent(ArrayRef<std::optional<HostArray>> inputs) const {
-  int64_t tokens = find(RoleKind::tokens);
-  const HostArray &ids = *inputs[tokens];
-  if (ids.type.getRank() != 2)
-    return createStringError(
-        describePort("input", tokens, signature.inputs[tokens]) +
-        " should have the two dimensions batch and sequence, but is " +
-        describeType(ids.type));
-  Extent extent;
-  extent.batch = ids.getShape()[0];
-  extent.count = ids.getShape()[1];
-  if (extent.batch == 0 || extent.count == 0)
-    return createStringError(
-        describePort("input", tokens, signature.inputs[tokens]) + " is " +
-        describeType(ids.type) + ": there is nothing to run");
-  // The first cache says how long the past is.
-  int64_t first = -1;
-  for (auto [i, port] : llvm::enumerate(signature.inputs)) {
-    if (!isCache(port))
-      continue;
-    const HostArray &cache = *inputs[i];
-    if (cache.type.getRank() != 4)
-      return createStringError(
-          describePort("input", i, port) +
-          " should have the four dimensions batch, heads, past and size, but "
-          "is " +
-          describeType(cache.type));
-    if (first < 0) {
-      first = i;
-      extent.past = cache.getShape()[2];
-    }
-    SmallVector<int64_t> expected(cache.getShape());
-    expected[0] = extent.batch;
-    expected[2] = extent.past;
-    if (cache.getShape()[0] != extent.batch)
-      return mismatch(i, cache, expected,
-                      "the tokens have " + std::to_string(extent.batch) +
-                          " rows");
-    if (cache.getShape()[2] != extent.past)
-      return mismatch(i, cache, expected,
-                      describePort("input", first, signature.inputs[first]) +
-                          " has a past of " + std::to_string(extent.past));
-  }
-  auto check = [&](RoleKind role, int64_t length) -> Error {
-    int64_t i = find(role);
-    if (i < 0)
-      return Error::success();
-    const HostArray &given = *inputs[i];
-    // One row may stand for all.
-    if (given.type.getRank() == 2 && given.getShape()[1] == length &&
-        (given.getShape()[0] == extent.batch || given.getShape()[0] == 1))
-      return Error::success();
-    return mismatch(i, given, {extent.batch, length},
-                    "there are " + std::to_string(extent.count) +
-                        " tokens per row behind a past of " +
-                        std::to_string(extent.past));
-  };
-  if (Error error = check(RoleKind::positions, extent.count))
-    return std::move(error);
-  if (Error error = check(RoleKind::mask, extent.past + extent.count))
-    return std::move(error);
-  return extent;
-}
-
 Error CompiledRunner::fillCaches(ArtifactSession &session,
                                  ArrayRef<std::optional<HostArray>> inputs,
                                  const Extent &extent) const {
@@ -160,7 +69,8 @@ Error CompiledRunner::fillCaches(ArtifactSession &session,
     if (!isCache(port))
       continue;
     const HostArray &from = *inputs[i];
-    auto view = session.getCache(port.layer, port.role == RoleKind::cache_value);
+    auto view =
+        session.getCache(port.layer, port.role == RoleKind::cache_value);
     if (!view)
       return view.takeError();
     auto [batch, heads, capacity, size] = view->shape;
@@ -229,8 +139,8 @@ CompiledRunner::runChecked(ArrayRef<std::optional<HostArray>> inputs) {
         mask.push_back(read(maskInput, row, past + i) != 0);
     }
     for (int64_t slot = 0; maskInput >= 0 && slot < past; ++slot)
-      if (Error error = session->setVisible(row, slot,
-                                            read(maskInput, row, slot) != 0))
+      if (Error error =
+              session->setVisible(row, slot, read(maskInput, row, slot) != 0))
         return std::move(error);
   }
   ArtifactSession::StepOptions options;
@@ -321,7 +231,8 @@ miura::driver::createCompiledRunner(Artifact &artifact, MLIRContext *context) {
   if (!outputs)
     return outputs.takeError();
   ModelSignature signature{std::move(*inputs), std::move(*outputs)};
-  auto runner = std::make_unique<CompiledRunner>(std::move(signature), artifact);
+  auto runner =
+      std::make_unique<CompiledRunner>(std::move(signature), artifact);
   if (llvm::none_of(runner->getSignature().inputs,
                     [](const SignaturePort &port) {
                       return port.role == RoleKind::tokens;

@@ -145,11 +145,98 @@ static Error checkNames(const ModelSignature &signature,
       [&](StringRef name, int64_t size, std::string where) -> Error {
         std::optional<int64_t> expected = evaluate(name, sizes);
         if (expected && *expected != size)
-          return llvm::createStringError(
-              where + " is " + Twine(size) + ", but the other inputs make '" +
-              name + "' " + Twine(*expected));
+          return llvm::createStringError(where + " is " + Twine(size) +
+                                         ", but the other inputs make '" +
+                                         name + "' " + Twine(*expected));
         return Error::success();
       });
+}
+
+//===----------------------------------------------------------------------===//
+// Decoders
+//===----------------------------------------------------------------------===//
+
+int64_t ModelRunner::find(RoleKind role) const {
+  for (auto [i, port] : llvm::enumerate(signature.inputs))
+    if (port.role == role)
+      return i;
+  return -1;
+}
+
+Error ModelRunner::mismatch(unsigned index, const HostArray &given,
+                            ArrayRef<int64_t> expected,
+                            const Twine &why) const {
+  return llvm::createStringError(
+      describePort("input", index, signature.inputs[index]) + " is " +
+      describeType(given.type) + ", but should be " +
+      describeType(
+          RankedTensorType::get(expected, given.type.getElementType())) +
+      ": " + why);
+}
+
+Expected<ModelRunner::Extent>
+ModelRunner::getExtent(ArrayRef<std::optional<HostArray>> inputs) const {
+  int64_t tokens = find(RoleKind::tokens);
+  const HostArray &ids = *inputs[tokens];
+  if (ids.type.getRank() != 2)
+    return llvm::createStringError(
+        describePort("input", tokens, signature.inputs[tokens]) +
+        " should have the two dimensions batch and sequence, but is " +
+        describeType(ids.type));
+  Extent extent;
+  extent.batch = ids.getShape()[0];
+  extent.count = ids.getShape()[1];
+  if (extent.batch == 0 || extent.count == 0)
+    return llvm::createStringError(
+        describePort("input", tokens, signature.inputs[tokens]) + " is " +
+        describeType(ids.type) + ": there is nothing to run");
+  // The first cache says how long the past is.
+  int64_t first = -1;
+  for (auto [i, port] : llvm::enumerate(signature.inputs)) {
+    if (!isCache(port))
+      continue;
+    const HostArray &cache = *inputs[i];
+    if (cache.type.getRank() != 4)
+      return llvm::createStringError(
+          describePort("input", i, port) +
+          " should have the four dimensions batch, heads, past and size, but "
+          "is " +
+          describeType(cache.type));
+    if (first < 0) {
+      first = i;
+      extent.past = cache.getShape()[2];
+    }
+    SmallVector<int64_t> expected(cache.getShape());
+    expected[0] = extent.batch;
+    expected[2] = extent.past;
+    if (cache.getShape()[0] != extent.batch)
+      return mismatch(i, cache, expected,
+                      "the tokens have " + std::to_string(extent.batch) +
+                          " rows");
+    if (cache.getShape()[2] != extent.past)
+      return mismatch(i, cache, expected,
+                      describePort("input", first, signature.inputs[first]) +
+                          " has a past of " + std::to_string(extent.past));
+  }
+  auto check = [&](RoleKind role, int64_t length) -> Error {
+    int64_t i = find(role);
+    if (i < 0)
+      return Error::success();
+    const HostArray &given = *inputs[i];
+    // One row may stand for all.
+    if (given.type.getRank() == 2 && given.getShape()[1] == length &&
+        (given.getShape()[0] == extent.batch || given.getShape()[0] == 1))
+      return Error::success();
+    return mismatch(i, given, {extent.batch, length},
+                    "there are " + std::to_string(extent.count) +
+                        " tokens per row behind a past of " +
+                        std::to_string(extent.past));
+  };
+  if (Error error = check(RoleKind::positions, extent.count))
+    return std::move(error);
+  if (Error error = check(RoleKind::mask, extent.past + extent.count))
+    return std::move(error);
+  return extent;
 }
 
 //===----------------------------------------------------------------------===//
@@ -182,10 +269,10 @@ ModelRunner::run(ArrayRef<std::optional<HostArray>> inputs) {
     }
     auto expected = dyn_cast<RankedTensorType>(port.type);
     if (expected && !fits(inputs[i]->type, expected))
-      return llvm::createStringError(
-          describePort("input", i, port) + " is " +
-          describeType(inputs[i]->type) + ", but the model takes " +
-          describeType(port.type));
+      return llvm::createStringError(describePort("input", i, port) + " is " +
+                                     describeType(inputs[i]->type) +
+                                     ", but the model takes " +
+                                     describeType(port.type));
   }
   if (Error error = checkNames(signature, inputs))
     return std::move(error);
@@ -207,6 +294,10 @@ public:
 private:
   Expected<std::vector<HostArray>>
   runChecked(ArrayRef<std::optional<HostArray>> inputs) override {
+    // A mask that is too short would be read beyond its end.
+    if (find(RoleKind::tokens) >= 0)
+      if (auto extent = getExtent(inputs); !extent)
+        return extent.takeError();
     std::vector<HostArray> arrays;
     for (const std::optional<HostArray> &input : inputs)
       arrays.push_back(*input);

@@ -112,8 +112,7 @@ static std::string getSaveFolder(const RunOptions &options, StringRef set) {
   if (options.sets.size() == 1)
     return options.save;
   llvm::SmallString<128> folder(options.save);
-  llvm::sys::path::append(folder,
-                          llvm::sys::path::filename(set.rtrim('/')));
+  llvm::sys::path::append(folder, llvm::sys::path::filename(set.rtrim('/')));
   return folder.str().str();
 }
 
@@ -209,10 +208,10 @@ readInputs(const TensorSet &set, const ModelRunner &runner) {
     if (!array)
       return array.takeError();
     if (!*array && runner.needsInput(i))
-      return llvm::createStringError(
-          set.getPath() + ": has no " + describePort("input", i, port) + ", " +
-          describeType(port.type) + "; give " +
-          describeFiles("input", i, port));
+      return llvm::createStringError(set.getPath() + ": has no " +
+                                     describePort("input", i, port) + ", " +
+                                     describeType(port.type) + "; give " +
+                                     describeFiles("input", i, port));
     inputs.push_back(std::move(*array));
   }
   return inputs;
@@ -231,10 +230,10 @@ static llvm::Error compareOutput(const TensorSet &set, unsigned index,
         set.getPath() + ": has no " + what + " to compare with; give " +
         describeFiles("output", index, port) + ", or leave --check out");
   if ((*expected)->type != actual.type)
-    return llvm::createStringError(
-        set.getPath() + ": the stored " + what + " is " +
-        describeType((*expected)->type) + ", but the model computes " +
-        describeType(actual.type));
+    return llvm::createStringError(set.getPath() + ": the stored " + what +
+                                   " is " + describeType((*expected)->type) +
+                                   ", but the model computes " +
+                                   describeType(actual.type));
   report.difference = compareArrays(actual, **expected);
   return llvm::Error::success();
 }
@@ -313,9 +312,8 @@ static llvm::json::Object toJson(const RunOptions &options,
                                  const RunReport &report, bool passed) {
   llvm::json::Array outputs;
   for (const OutputReport &output : report.outputs) {
-    llvm::json::Object entry{{"set", output.set},
-                             {"name", output.name},
-                             {"shape", output.shape}};
+    llvm::json::Object entry{
+        {"set", output.set}, {"name", output.name}, {"shape", output.shape}};
     if (output.difference) {
       entry["max_abs_error"] = toJson(output.difference->maxAbsolute);
       entry["max_rel_error"] = toJson(output.difference->relative);
@@ -388,9 +386,8 @@ static ExitCode run(Invocation &invocation) {
       !checkSaveFolders(invocation, options))
     return ExitCode::Usage;
   OpenedModel opened;
-  ExitCode code = options.reference
-                      ? openReference(invocation, options, opened)
-                      : openCompiled(invocation, options, opened);
+  ExitCode code = options.reference ? openReference(invocation, options, opened)
+                                    : openCompiled(invocation, options, opened);
   if (code != ExitCode::Success)
     return code;
   RunReport report;

@@ -150,18 +150,27 @@ static llvm::Error addProgramTable(mlir::ModuleOp module, llvm::Module &llvm,
   ModelSignature signature = getRecordedSignature(module);
   int64_t chunk = getInteger(module, "miura.chunk");
   auto *table = llvm::ConstantStruct::getAnon(
-      {integer(2), integer(getInteger(module, "miura.vocabulary")),
-       integer(caches.size() / 4), integer(getInteger(module, "miura.context")),
+      {integer(2),
+       integer(getInteger(module, "miura.vocabulary")),
+       integer(caches.size() / 4),
+       integer(getInteger(module, "miura.context")),
        integer(getInteger(module, "miura.kernels")),
        integer(chunk > 0 ? chunk : 256),
        integer(getInteger(module, "miura.weight_bytes")),
        llvm::ConstantDataArray::getRaw(idBytes, 32,
                                        llvm::Type::getInt8Ty(context)),
-       text(target.cpu), text(features), text(MIURA_VERSION), cacheTable,
-       function("step_entry"), function("step_all_entry"),
-       function("step_workspace"), function("step_all_workspace"),
-       integer(signature.inputs.size()), ports(signature.inputs),
-       integer(signature.outputs.size()), ports(signature.outputs)});
+       text(target.cpu),
+       text(features),
+       text(MIURA_VERSION),
+       cacheTable,
+       function("step_entry"),
+       function("step_all_entry"),
+       function("step_workspace"),
+       function("step_all_workspace"),
+       integer(signature.inputs.size()),
+       ports(signature.inputs),
+       integer(signature.outputs.size()),
+       ports(signature.outputs)});
   auto *program = new llvm::GlobalVariable(
       llvm, table->getType(), /*isConstant=*/true,
       llvm::GlobalValue::ExternalLinkage, table, "miura_program");

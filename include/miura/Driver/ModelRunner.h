@@ -46,14 +46,35 @@ public:
   run(llvm::ArrayRef<std::optional<HostArray>> inputs);
 
 protected:
+  /// What the inputs of a decoder say about the run.
+  struct Extent {
+    int64_t batch = 0, past = 0, count = 0;
+  };
+
   explicit ModelRunner(ModelSignature signature)
       : signature(std::move(signature)) {}
   /// The inputs were checked one by one.
   virtual llvm::Expected<std::vector<HostArray>>
   runChecked(llvm::ArrayRef<std::optional<HostArray>> inputs) = 0;
 
+  /// The input of `role`, −1 if there is none.
+  int64_t find(RoleKind role) const;
+  /// Of a model that has tokens. That masks, positions and pasts do not go
+  /// together with the tokens is an error.
+  llvm::Expected<Extent>
+  getExtent(llvm::ArrayRef<std::optional<HostArray>> inputs) const;
+  /// Input `index` is not of the size that it should be, and why.
+  llvm::Error mismatch(unsigned index, const HostArray &given,
+                       llvm::ArrayRef<int64_t> expected,
+                       const llvm::Twine &why) const;
+
   ModelSignature signature;
 };
+
+/// Whether it is the keys or values of a layer.
+inline bool isCache(const SignaturePort &port) {
+  return port.role == RoleKind::cache_key || port.role == RoleKind::cache_value;
+}
 
 /// A compiled library: past keys and values are copied into a session's caches,
 /// masked slots are hidden, present keys and values are copied out. Fails where

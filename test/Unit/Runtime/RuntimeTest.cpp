@@ -136,12 +136,26 @@ static const miura_port inputs[] = {
     {"ids", "i64", MIURA_ROLE_TOKENS, -1, 2, anySize}};
 extern "C" {
 
-const miura_program_table miura_program = {
-    MIURA_ABI,     kVocabulary, /*layers=*/1, /*context=*/64,
-    /*kernels=*/2, kChunk,      kWeightBytes, {1, 2, 3},
-    "testcpu",     "",          "0",          caches,
-    step,          stepAll,     workspace,    workspace,
-    1,             inputs,      0,            nullptr};
+const miura_program_table miura_program = {MIURA_ABI,
+                                           kVocabulary,
+                                           /*layers=*/1,
+                                           /*context=*/64,
+                                           /*kernels=*/2,
+                                           kChunk,
+                                           kWeightBytes,
+                                           {1, 2, 3},
+                                           "testcpu",
+                                           "",
+                                           "0",
+                                           caches,
+                                           step,
+                                           stepAll,
+                                           workspace,
+                                           workspace,
+                                           1,
+                                           inputs,
+                                           0,
+                                           nullptr};
 }
 
 //===----------------------------------------------------------------------===//

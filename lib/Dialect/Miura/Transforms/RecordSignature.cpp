@@ -11,8 +11,8 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "miura/Dialect/Miura/Transforms/Signature.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
+#include "miura/Dialect/Miura/Transforms/Signature.h"
 
 namespace miura {
 #define GEN_PASS_DEF_RECORDSIGNATUREPASS
@@ -68,8 +68,7 @@ static SmallVector<SignaturePort> fromAttr(ModuleOp module,
     return ports;
   for (auto entry : entries.getAsRange<DictionaryAttr>())
     if (auto type = entry.getAs<TypeAttr>("type"))
-      ports.push_back(makePort(type.getValue(),
-                               entry.getAs<StringAttr>("name"),
+      ports.push_back(makePort(type.getValue(), entry.getAs<StringAttr>("name"),
                                entry.getAs<RoleAttr>("role")));
   return ports;
 }
@@ -89,10 +88,10 @@ struct RecordSignature
     for (auto function : module.getOps<func::FuncOp>()) {
       if (function->hasAttr(kSessionAttrName))
         continue;
-      bool isModel = llvm::any_of(
-          getSignature(function).inputs, [](const SignaturePort &port) {
-            return port.role == RoleKind::tokens;
-          });
+      bool isModel = llvm::any_of(getSignature(function).inputs,
+                                  [](const SignaturePort &port) {
+                                    return port.role == RoleKind::tokens;
+                                  });
       if (isModel && model)
         return;
       if (isModel)
