@@ -130,8 +130,7 @@ static Error checkNames(const ModelSignature &signature,
           [&](StringRef name, int64_t size, std::string where) -> Error {
             if (!isIdentifier(name))
               return Error::success();
-            auto [it, added] =
-                sizes.try_emplace(name, NamedSize{size, std::move(where)});
+            auto [it, added] = sizes.try_emplace(name, NamedSize{size, where});
             if (!added && it->second.size != size)
               return llvm::createStringError(
                   where + " is " + Twine(size) + ", but " + it->second.where +

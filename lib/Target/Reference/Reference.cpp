@@ -269,6 +269,11 @@ ReferenceFunction::compile(ModuleOp original, StringRef name) {
     if (!isa<LLVM::LLVMDialect>(op.getDialect()))
       op.erase();
   (*module)->setAttrs(DictionaryAttr::get(context));
+  // LLVM would warn of attributes that it does not know.
+  for (auto lowered : module->getOps<LLVM::LLVMFuncOp>()) {
+    lowered.removeArgAttrsAttr();
+    lowered.removeResAttrsAttr();
+  }
 
   static std::once_flag targets;
   std::call_once(targets, [] {

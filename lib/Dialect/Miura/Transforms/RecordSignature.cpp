@@ -22,9 +22,15 @@ namespace miura {
 using namespace mlir;
 using namespace miura;
 
-static SignaturePort makePort(Type type, StringAttr name, RoleAttr role) {
+static SignaturePort makePort(Type type, StringAttr name, RoleAttr role,
+                              DimsAttr dims = {}) {
   SignaturePort port;
   port.type = type;
+  // Names of sizes that the type no longer has.
+  auto ranked = dyn_cast<RankedTensorType>(type);
+  if (dims && ranked && !ranked.getEncoding())
+    port.type =
+        RankedTensorType::get(ranked.getShape(), ranked.getElementType(), dims);
   if (name)
     port.name = name.str();
   if (role) {
@@ -40,12 +46,14 @@ ModelSignature miura::getSignature(func::FuncOp model) {
     signature.inputs.push_back(
         makePort(model.getFunctionType().getInput(i),
                  model.getArgAttrOfType<StringAttr>(i, kNameAttrName),
-                 model.getArgAttrOfType<RoleAttr>(i, kRoleAttrName)));
+                 model.getArgAttrOfType<RoleAttr>(i, kRoleAttrName),
+                 model.getArgAttrOfType<DimsAttr>(i, kDimsAttrName)));
   for (unsigned i = 0; i < model.getNumResults(); ++i)
     signature.outputs.push_back(
         makePort(model.getFunctionType().getResult(i),
                  model.getResultAttrOfType<StringAttr>(i, kNameAttrName),
-                 model.getResultAttrOfType<RoleAttr>(i, kRoleAttrName)));
+                 model.getResultAttrOfType<RoleAttr>(i, kRoleAttrName),
+                 model.getResultAttrOfType<DimsAttr>(i, kDimsAttrName)));
   return signature;
 }
 

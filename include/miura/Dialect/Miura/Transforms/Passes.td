@@ -55,7 +55,7 @@ def RecordSignaturePass : Pass<"miura-record-signature", "mlir::ModuleOp"> {
     func.func @main_graph(%ids: tensor<?x?xi64> {miura.name = "input_ids", miura.role = #miura.role<tokens>}) -> …
     ==>
     module attributes {
-      miura.inputs = [{name = "input_ids", role = #miura.role<tokens>, type = tensor<?x?xi64>}],
+      miura.inputs = [{name = "input_ids", role = #miura.role<tokens>, type = tensor<?x?xi64>} ],
       miura.outputs = […]} …
     ```
 
