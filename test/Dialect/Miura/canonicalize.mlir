@@ -59,3 +59,18 @@ func.func @no_folding() -> tensor<1x2xf32> {
   %0 = miura.dequantize %c, %s block [1, 2] : tensor<1x2xi4>, tensor<1x1xf16> -> tensor<1x2xf32>
   return %0 : tensor<1x2xf32>
 }
+
+// CHECK-LABEL: @unprune_all_of_every_group
+// CHECK-SAME: (%[[A:.*]]: tensor<4x6xf32>
+// CHECK-NEXT: return %[[A]]
+func.func @unprune_all_of_every_group(%a: tensor<4x6xf32>, %i: tensor<4x6xi2>) -> tensor<4x6xf32> {
+  %0 = miura.unprune %a, %i "nm" group [2, 2] : tensor<4x6xf32>, tensor<4x6xi2> -> tensor<4x6xf32>
+  return %0 : tensor<4x6xf32>
+}
+
+// CHECK-LABEL: @unprune_half_of_every_group
+// CHECK: miura.unprune
+func.func @unprune_half_of_every_group(%a: tensor<4x3xf32>, %i: tensor<4x3xi2>) -> tensor<4x6xf32> {
+  %0 = miura.unprune %a, %i "nm" group [1, 2] : tensor<4x3xf32>, tensor<4x3xi2> -> tensor<4x6xf32>
+  return %0 : tensor<4x6xf32>
+}

@@ -102,6 +102,62 @@ func.func @f(%v: tensor<4x4xf32>, %i: tensor<4x4xi2>) {
 
 // -----
 
+func.func @f(%v: tensor<5xf32>, %i: tensor<4x6xi1>) {
+  // expected-error @below {{expects a bitmap of i8, eight places a byte, but got 'tensor<4x6xi1>'}}
+  %0 = miura.unprune %v, %i "bitmap" : tensor<5xf32>, tensor<4x6xi1> -> tensor<4x6xf32>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<5xf32>, %i: tensor<4x2xi8>) {
+  // expected-error @below {{expects a bitmap of 'tensor<4x1xi8>' for 'tensor<4x6xf32>', but got 'tensor<4x2xi8>'}}
+  %0 = miura.unprune %v, %i "bitmap" : tensor<5xf32>, tensor<4x2xi8> -> tensor<4x6xf32>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<5x1xf32>, %i: tensor<4x1xi8>) {
+  // expected-error @below {{expects values of rank 1, but got 'tensor<5x1xf32>'}}
+  %0 = miura.unprune %v, %i "bitmap" : tensor<5x1xf32>, tensor<4x1xi8> -> tensor<4x6xf32>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<5xi4>, %i: tensor<4x1xi8>) {
+  // expected-error @below {{expects values and a result that are both floating-point or codes of one type, but got 'i4' and 'f32'}}
+  %0 = miura.unprune %v, %i "bitmap" : tensor<5xi4>, tensor<4x1xi8> -> tensor<4x6xf32>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<4x2x4xf32>, %i: tensor<2x1xi8>) {
+  // expected-error @below {{expects blocks of 4 to divide the size of 6 of dimension 1}}
+  %0 = miura.unprune %v, %i "block" group [2, 4] : tensor<4x2x4xf32>, tensor<2x1xi8> -> tensor<4x6xf32>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<4x2x3xf32>, %i: tensor<2x1xi8>) {
+  // expected-error @below {{expects values of kept x 2 x 2, but got 'tensor<4x2x3xf32>'}}
+  %0 = miura.unprune %v, %i "block" group [2, 2] : tensor<4x2x3xf32>, tensor<2x1xi8> -> tensor<4x6xf32>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<4x4xf32>, %i: tensor<4x4xi2>) {
+  // expected-error @below {{expects an index whose type holds places 0 to 7, but got 'tensor<4x4xi2>'}}
+  %0 = miura.unprune %v, %i "nm" group [4, 8] : tensor<4x4xf32>, tensor<4x4xi2> -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
 func.func @f(%l: tensor<4x2xf16>, %r: tensor<3x6xf16>) {
   // expected-error @below {{expects out x r by r x in to be out x in, but got 'tensor<4x2xf16>', 'tensor<3x6xf16>' and 'tensor<4x6xf32>'}}
   %0 = miura.matmul %l, %r : tensor<4x2xf16>, tensor<3x6xf16> -> tensor<4x6xf32>

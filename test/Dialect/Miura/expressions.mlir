@@ -12,8 +12,8 @@ miura.weight_data private @declared digest("0f") : tensor<2x4xf16>
 // CHECK-LABEL: @leaves
 func.func @leaves(%codes: tensor<4x6xi3>, %scales: tensor<4x3xf16>, %zeros: tensor<4x3xi3>,
                   %fzeros: tensor<4x3xf32>, %book: tensor<8x2xf16>, %places: tensor<4x4xi2>,
-                  %kept: tensor<4x4xf32>, %bitmap: tensor<4x6xi1>, %values: tensor<5xf32>,
-                  %blocks: tensor<2x3xi1>, %dense: tensor<4x2x2xf32>) {
+                  %kept: tensor<4x4xf32>, %bitmap: tensor<4x1xi8>, %values: tensor<5xf32>,
+                  %blocks: tensor<2x1xi8>, %dense: tensor<4x2x2xf32>) {
   // CHECK: miura.weight @w : tensor<4x4xf32>
   %0 = miura.weight @w : tensor<4x4xf32>
   // CHECK: miura.dequantize %{{.*}}, %{{.*}} block [1, 2] : tensor<4x6xi3>, tensor<4x3xf16> -> tensor<4x6xf32>
@@ -26,10 +26,10 @@ func.func @leaves(%codes: tensor<4x6xi3>, %scales: tensor<4x3xf16>, %zeros: tens
   %4 = miura.lookup %codes, %book : tensor<4x6xi3>, tensor<8x2xf16> -> tensor<4x12xf32>
   // CHECK: miura.unprune %{{.*}}, %{{.*}} "nm" group [2, 4] : tensor<4x4xf32>, tensor<4x4xi2> -> tensor<4x8xf32>
   %5 = miura.unprune %kept, %places "nm" group [2, 4] : tensor<4x4xf32>, tensor<4x4xi2> -> tensor<4x8xf32>
-  // CHECK: miura.unprune %{{.*}}, %{{.*}} "bitmap" : tensor<5xf32>, tensor<4x6xi1> -> tensor<4x6xf32>
-  %6 = miura.unprune %values, %bitmap "bitmap" : tensor<5xf32>, tensor<4x6xi1> -> tensor<4x6xf32>
-  // CHECK: miura.unprune %{{.*}}, %{{.*}} "block" group [2, 2] : tensor<4x2x2xf32>, tensor<2x3xi1> -> tensor<4x6xf32>
-  %7 = miura.unprune %dense, %blocks "block" group [2, 2] : tensor<4x2x2xf32>, tensor<2x3xi1> -> tensor<4x6xf32>
+  // CHECK: miura.unprune %{{.*}}, %{{.*}} "bitmap" : tensor<5xf32>, tensor<4x1xi8> -> tensor<4x6xf32>
+  %6 = miura.unprune %values, %bitmap "bitmap" : tensor<5xf32>, tensor<4x1xi8> -> tensor<4x6xf32>
+  // CHECK: miura.unprune %{{.*}}, %{{.*}} "block" group [2, 2] : tensor<4x2x2xf32>, tensor<2x1xi8> -> tensor<4x6xf32>
+  %7 = miura.unprune %dense, %blocks "block" group [2, 2] : tensor<4x2x2xf32>, tensor<2x1xi8> -> tensor<4x6xf32>
   return
 }
 

@@ -188,18 +188,58 @@ TEST_F(ExpressionTest, Unprune) {
           "%0 = miura.unprune %v, %i \"nm\" group [2, 4] : tensor<2x2xf32>, "
           "tensor<2x2xi2> -> tensor<2x4xf32>"),
       (Floats{1, 0, 0, 2, 0, 3, 4, 0}));
+  // A bit per column, lowest first.
   EXPECT_EQ(
       evaluate("%v = arith.constant dense<[1.0, 2.0, 3.0]> : tensor<3xf32>\n"
-               "%i = arith.constant dense<[[0, 1], [1, 1]]> : tensor<2x2xi1>\n"
+               "%i = arith.constant dense<[[2], [3]]> : tensor<2x1xi8>\n"
                "%0 = miura.unprune %v, %i \"bitmap\" : tensor<3xf32>, "
-               "tensor<2x2xi1> -> tensor<2x2xf32>"),
+               "tensor<2x1xi8> -> tensor<2x2xf32>"),
       (Floats{0, 1, 2, 3}));
   EXPECT_EQ(evaluate("%v = arith.constant dense<[[[1.0, 2.0], [3.0, 4.0]]]> : "
                      "tensor<1x2x2xf32>\n"
-                     "%i = arith.constant dense<[[0, 1]]> : tensor<1x2xi1>\n"
+                     "%i = arith.constant dense<[[2]]> : tensor<1x1xi8>\n"
                      "%0 = miura.unprune %v, %i \"block\" group [2, 2] : "
-                     "tensor<1x2x2xf32>, tensor<1x2xi1> -> tensor<2x4xf32>"),
+                     "tensor<1x2x2xf32>, tensor<1x1xi8> -> tensor<2x4xf32>"),
             (Floats{0, 0, 1, 2, 0, 0, 3, 4}));
+}
+
+TEST_F(ExpressionTest, UnpruneOfCodes) {
+  // Rows of nine columns take two bytes; a row may be empty; the values are a
+  // stream of 3-bit codes, of which a slice may start within a byte.
+  std::string globals =
+      data("v", "tensor<5xi3>",
+           {1 | 2 << 3 | (3 << 6 & 0xff), 3 >> 2 | 7 << 1 | 5 << 4}) +
+      data("i", "tensor<3x2xi8>", {0x81, 0x01, 0x00, 0x00, 0x02, 0x01});
+  std::string body = "%v = miura.weight @v : tensor<5xi3>\n"
+                     "%i = miura.weight @i : tensor<3x2xi8>\n"
+                     "%u = miura.unprune %v, %i \"bitmap\" : tensor<5xi3>, "
+                     "tensor<3x2xi8> -> tensor<3x9xi3>\n"
+                     "%s = arith.constant dense<2.0> : tensor<1x1xf32>\n"
+                     "%0 = miura.dequantize %u, %s block [0, 0] : "
+                     "tensor<3x9xi3>, tensor<1x1xf32> -> tensor<3x9xf32>\n";
+  EXPECT_EQ(evaluate(body, globals),
+            (Floats{2, 0, 0, 0, 0, 0,  0, 4, 6, 0, 0, 0, 0, 0,
+                    0, 0, 0, 0, 0, -2, 0, 0, 0, 0, 0, 0, -6}));
+}
+
+TEST_F(ExpressionTest, UnpruneOfABatch) {
+  // Two matrices of 2 × 4, blocks of 2 × 2 and places of 1 in 2.
+  EXPECT_EQ(
+      evaluate("%v = arith.constant dense<[[[1.0, 2.0], [3.0, 4.0]], "
+               "[[5.0, 6.0], [7.0, 8.0]]]> : tensor<2x2x2xf32>\n"
+               "%i = arith.constant dense<[[[2]], [[1]]]> : "
+               "tensor<2x1x1xi8>\n"
+               "%0 = miura.unprune %v, %i \"block\" group [2, 2] : "
+               "tensor<2x2x2xf32>, tensor<2x1x1xi8> -> tensor<2x2x4xf32>"),
+      (Floats{0, 0, 1, 2, 0, 0, 3, 4, 5, 6, 0, 0, 7, 8, 0, 0}));
+  EXPECT_EQ(
+      evaluate("%v = arith.constant dense<[[[1.0, 2.0]], [[3.0, 4.0]]]> "
+               ": tensor<2x1x2xf32>\n"
+               "%i = arith.constant dense<[[[0, 1]], [[1, 0]]]> : "
+               "tensor<2x1x2xi2>\n"
+               "%0 = miura.unprune %v, %i \"nm\" group [1, 2] : "
+               "tensor<2x1x2xf32>, tensor<2x1x2xi2> -> tensor<2x1x4xf32>"),
+      (Floats{1, 0, 0, 2, 0, 3, 4, 0}));
 }
 
 TEST_F(ExpressionTest, MatmulAndAdd) {

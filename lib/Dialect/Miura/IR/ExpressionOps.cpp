@@ -11,7 +11,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "ExpressionUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Matchers.h"
@@ -20,46 +20,6 @@
 
 using namespace mlir;
 using namespace miura;
-
-static HostTensor makeFloat(Type type) {
-  HostTensor result;
-  result.type = cast<RankedTensorType>(type);
-  result.floats.resize(result.getNumElements());
-  return result;
-}
-
-/// rows × columns of the last two dimensions and how many of these there are.
-static std::array<int64_t, 3> getBatchRowsColumns(RankedTensorType type) {
-  int64_t rank = type.getRank();
-  int64_t rows = type.getDimSize(rank - 2), columns = type.getDimSize(rank - 1);
-  int64_t batch = 1;
-  for (int64_t i = 0; i + 2 < rank; ++i)
-    batch *= type.getDimSize(i);
-  return {batch, rows, columns};
-}
-
-/// `type` with `count` in its first dimension.
-static RankedTensorType getRowsType(Type type, int64_t count) {
-  auto tensor = cast<RankedTensorType>(type);
-  SmallVector<int64_t> shape(tensor.getShape());
-  shape[0] = count;
-  return RankedTensorType::get(shape, tensor.getElementType());
-}
-
-static HostTensor sliceRows(const HostTensor &whole, int64_t first,
-                            int64_t count) {
-  HostTensor result;
-  result.type = getRowsType(whole.type, count);
-  int64_t size = whole.getNumElements() / whole.getShape()[0];
-  auto cut = [&](const auto &from, auto &to) {
-    if (!from.empty())
-      to.assign(from.begin() + first * size,
-                from.begin() + (first + count) * size);
-  };
-  cut(whole.floats, result.floats);
-  cut(whole.ints, result.ints);
-  return result;
-}
 
 //===----------------------------------------------------------------------===//
 // WeightDataOp, WeightOp
@@ -139,6 +99,16 @@ FailureOr<HostTensor> miura::readWeightRows(WeightDataOp data, bool transposed,
     int64_t size = stored / type.getDimSize(0);
     return read(getRowsType(type, count),
                 bytes->slice(first * size, count * size));
+  }
+  if (!transposed && type.getRank() == 1 && elements != 0) {
+    // Eight elements of any width end at a byte.
+    int64_t start = first / 8 * 8, end = first + count;
+    auto cut = getRowsType(type, end - start);
+    int64_t skipped = getStoredBytes(getRowsType(type, start));
+    auto value = read(cut, bytes->slice(skipped, getStoredBytes(cut)));
+    if (failed(value))
+      return failure();
+    return sliceRows(*value, first - start, count);
   }
   if (transposed && type.getRank() == 2 && elements != 0 &&
       stored % elements == 0) {
@@ -299,6 +269,11 @@ FailureOr<HostTensor> DequantizeOp::evaluateRows(int64_t first, int64_t count) {
                         first - firstScale * block);
 }
 
+std::optional<unsigned> DequantizeOp::getMaskedOperand() {
+  // With a zero point the code of zero is another in every block.
+  return getZeros() ? std::nullopt : std::optional<unsigned>(0);
+}
+
 //===----------------------------------------------------------------------===//
 // LookupOp
 //===----------------------------------------------------------------------===//
@@ -338,100 +313,6 @@ FailureOr<HostTensor> LookupOp::evaluate(ArrayRef<HostTensor> operands) {
              << entry << " for a codebook of " << entries << " entries";
     for (int64_t j = 0; j < width; ++j)
       result.floats[i * width + j] = codebook.floats[entry * width + j];
-  }
-  return result;
-}
-
-//===----------------------------------------------------------------------===//
-// UnpruneOp
-//===----------------------------------------------------------------------===//
-
-LogicalResult UnpruneOp::verify() {
-  auto index = getIndex().getType();
-  auto result = getResult().getType();
-  auto values = cast<RankedTensorType>(getValues().getType());
-  if (getFormat() == "bitmap") {
-    if (index.getShape() != result.getShape() || values.getRank() != 1)
-      return emitOpError("expects an index of the result's shape and values of "
-                         "rank 1, but got ")
-             << index << " and " << values;
-    return success();
-  }
-  if (getFormat() == "nm") {
-    if (getGroup().size() != 2 || getGroup()[0] < 1 ||
-        getGroup()[0] > getGroup()[1])
-      return emitOpError("expects a group [n, m] with 1 <= n <= m");
-    if (index.getShape() != values.getShape() || result.getRank() < 1 ||
-        values.getRank() != result.getRank())
-      return emitOpError("expects values and an index of one shape, of the "
-                         "result's rank, but got ")
-             << values << " and " << index;
-    int64_t kept = values.getShape().back(), all = result.getShape().back();
-    if (!ShapedType::isDynamic(kept) && !ShapedType::isDynamic(all) &&
-        kept * getGroup()[1] != all * getGroup()[0])
-      return emitOpError("expects ")
-             << getGroup()[0] << " of " << getGroup()[1]
-             << " entries of each row of " << all << ", but got " << kept;
-    return success();
-  }
-  if (getFormat() == "block") {
-    if (getGroup().size() != 2 || values.getRank() != 3 ||
-        result.getRank() != 2)
-      return emitOpError(
-          "expects a group [rows, columns] and values of rank 3");
-    return success();
-  }
-  return emitOpError("expects the format bitmap, nm or block, but got '")
-         << getFormat() << "'";
-}
-
-FailureOr<HostTensor> UnpruneOp::evaluate(ArrayRef<HostTensor> operands) {
-  const HostTensor &values = operands[0], &index = operands[1];
-  if (!values.isFloat())
-    return emitOpError("has values without scale: ") << values.type;
-  HostTensor result = makeFloat(getResult().getType());
-  auto tooFew = [&] {
-    return emitOpError("has an index of more places than its ")
-           << values.floats.size() << " values";
-  };
-  if (getFormat() == "bitmap") {
-    size_t next = 0;
-    for (int64_t i = 0, e = index.getNumElements(); i < e; ++i) {
-      if (!index.ints[i])
-        continue;
-      if (next == values.floats.size())
-        return tooFew();
-      result.floats[i] = values.floats[next++];
-    }
-    return result;
-  }
-  int64_t columns = result.getShape().back();
-  if (getFormat() == "nm") {
-    int64_t n = getGroup()[0], m = getGroup()[1], kept = columns / m * n;
-    uint32_t mask = (uint32_t)llvm::maskTrailingOnes<uint64_t>(
-        getIndex().getType().getElementTypeBitWidth());
-    for (int64_t i = 0, e = values.getNumElements(); i < e; ++i) {
-      int64_t place = (uint32_t)index.ints[i] & mask;
-      if (place >= m)
-        return emitOpError("has a place of ")
-               << place << " in a group of " << m;
-      result.floats[i / kept * columns + i % kept / n * m + place] =
-          values.floats[i];
-    }
-    return result;
-  }
-  int64_t b0 = getGroup()[0], b1 = getGroup()[1], next = 0;
-  int64_t across = index.getShape()[1];
-  for (int64_t i = 0, e = index.getNumElements(); i < e; ++i) {
-    if (!index.ints[i])
-      continue;
-    if ((next + 1) * b0 * b1 > (int64_t)values.floats.size())
-      return tooFew();
-    for (int64_t r = 0; r < b0; ++r)
-      for (int64_t c = 0; c < b1; ++c)
-        result.floats[(i / across * b0 + r) * columns + i % across * b1 + c] =
-            values.floats[(next * b0 + r) * b1 + c];
-    ++next;
   }
   return result;
 }
@@ -489,6 +370,8 @@ Value MatmulOp::applyTo(OpBuilder &builder, Value x,
   return linear(linear(x, getRhs()), getLhs());
 }
 
+SmallVector<unsigned> MatmulOp::getWeightOperands() { return {0, 1}; }
+
 //===----------------------------------------------------------------------===//
 // AddOp
 //===----------------------------------------------------------------------===//
@@ -525,6 +408,8 @@ Value AddOp::applyTo(OpBuilder &builder, Value x,
   return arith::AddFOp::create(builder, getLoc(), linear(x, getLhs()),
                                linear(x, getRhs()));
 }
+
+SmallVector<unsigned> AddOp::getWeightOperands() { return {0, 1}; }
 
 //===----------------------------------------------------------------------===//
 // ScaleOp
@@ -564,6 +449,10 @@ FailureOr<HostTensor> ScaleOp::evaluate(ArrayRef<HostTensor> operands) {
   }
   return result;
 }
+
+SmallVector<unsigned> ScaleOp::getWeightOperands() { return {0}; }
+
+std::optional<unsigned> ScaleOp::getMaskedOperand() { return 0; }
 
 namespace {
 /// A scale by neither rows nor columns is its input.

@@ -56,7 +56,7 @@ def Miura_WeightOp : Miura_ExpressionOp<"weight", [DeclareOpInterfaceMethods<Sym
 // Leaves
 //===----------------------------------------------------------------------===//
 
-def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize", [], ["evaluateRows"]> {
+def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize", [], ["evaluateRows", "getMaskedOperand"]> {
   let summary = "Integer codes times block scales";
   let description = [{
     `result[i…] = (codes[i…] − zeros[⌊i/block⌋…]) · scales[⌊i/block⌋…]`, where
@@ -101,31 +101,46 @@ def Miura_LookupOp : Miura_ExpressionOp<"lookup"> {
   let hasVerifier = 1;
 }
 
-def Miura_UnpruneOp : Miura_ExpressionOp<"unprune"> {
+def Miura_UnpruneOp : Miura_ExpressionOp<"unprune", [],
+    ["evaluateRows", "getWeightOperands", "placesWeights"]> {
   let summary = "Kept values scattered into zeros";
   let description = [{
-    Puts the kept `values` of every row into zeros. `format` says how `index`
-    names their places:
-    - `bitmap`: `index` is `out × in` of `i1`; the set positions of the whole
-      tensor, row by row, take `values` (rank 1) in order.
-    - `nm`: of every `m` successive entries of a row `n` are kept; `values` is
-      `out × in/m·n`, `index` of the same shape gives each one's place in its
-      group (0 … m−1, ascending).
-    - `block`: `index` is `out/b₀ × in/b₁` of `i1`; `values` is `kept × b₀ × b₁`.
+    Puts the kept `values` into zeros. With [rows, in] the result's dimensions,
+    all but the last taken together, `format` says how `index` names the places:
+    - `bitmap`: `index` is `… × ⌈in/8⌉` of `i8`, one bit per entry of the result:
+      bit `c mod 8` (lowest first) of a row's byte `⌊c/8⌋`. The set places of the
+      whole tensor, row by row, take `values` (rank 1) in order.
+    - `nm`: of every `m` successive entries of a row `n` are kept, where
+      `group [n, m]`; `values` is `… × in/m·n`, and `index`, `iN` of the same
+      shape, gives each one's place in its group (0 … m−1, ascending, read as
+      unsigned).
+    - `block`: `group [b₀, b₁]`; `index` is a bitmap, as above, of blocks of
+      `b₀ × b₁` entries, `… × rows/b₀ × ⌈in/b₁/8⌉`; `values` is
+      `kept × b₀ × b₁` in that order.
+
+    Values are floating-point, or codes: `miura.dequantize` of codes without
+    zeros has the zeros where the codes have them, so codes of pruned weights
+    keep the block scales that they had.
+
+    ```mlir
+    %c = miura.unprune %codes, %bits "bitmap" : tensor<41472xi4>, tensor<288x36xi8> -> tensor<288x288xi4>
+    %w = miura.dequantize %c, %scales block [1, 32] : …
+    ```
     Source: Mishra et al., arXiv:2104.08378, section 3 (n:m).
   }];
   let arguments = (ins AnyRankedTensor:$values, Miura_IntTensor:$index,
                        StrAttr:$format, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$group);
-  let results = (outs Miura_FloatTensor:$result);
+  let results = (outs RankedTensorOf<[AnyInteger, AnyFloat]>:$result);
   let assemblyFormat = "$values `,` $index $format (`group` $group^)? attr-dict `:` type($values) `,` type($index) `->` type($result)";
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 //===----------------------------------------------------------------------===//
 // Combinations
 //===----------------------------------------------------------------------===//
 
-def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo", "evaluateRows"]> {
+def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo", "evaluateRows", "getWeightOperands"]> {
   let summary = "A low-rank product of two factors";
   let description = [{
     `result = L · R`: `out × r` by `r × in`, summed in f32. Applied to x it is
@@ -138,7 +153,7 @@ def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo", "evaluateRows"
   let hasVerifier = 1;
 }
 
-def Miura_AddOp : Miura_ExpressionOp<"add", [Commutative], ["applyTo", "evaluateRows"]> {
+def Miura_AddOp : Miura_ExpressionOp<"add", [Commutative], ["applyTo", "evaluateRows", "getWeightOperands"]> {
   let summary = "The sum of two expressions of one shape";
   let arguments = (ins Miura_FloatTensor:$lhs, Miura_FloatTensor:$rhs);
   let results = (outs Miura_FloatTensor:$result);
@@ -146,7 +161,7 @@ def Miura_AddOp : Miura_ExpressionOp<"add", [Commutative], ["applyTo", "evaluate
   let hasVerifier = 1;
 }
 
-def Miura_ScaleOp : Miura_ExpressionOp<"scale", [AttrSizedOperandSegments]> {
+def Miura_ScaleOp : Miura_ExpressionOp<"scale", [AttrSizedOperandSegments], ["getWeightOperands", "getMaskedOperand"]> {
   let summary = "An expression scaled by rows, by columns or both";
   let description = [{
     `result[o, i] = rows[o] · input[o, i] · columns[i]`; either may be absent.

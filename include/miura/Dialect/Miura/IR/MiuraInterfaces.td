@@ -42,6 +42,26 @@ def Miura_WeightExpression : OpInterface<"WeightExpression"> {
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$x,
            "::llvm::function_ref<::mlir::Value(::mlir::Value, ::mlir::Value)>":$linear),
       [{}], [{ return {}; }]>,
+    InterfaceMethod<[{
+      The positions of the operands that are weights in their own right:
+      floating-point expressions whose values may be approximated (both factors
+      of a product, the kept values of a pruned weight), unlike scales, codes and
+      indices. A lossy pass goes down through them.
+    }], "::llvm::SmallVector<unsigned>", "getWeightOperands", (ins),
+      [{}], [{ return {}; }]>,
+    InterfaceMethod<[{
+      The position of the operand in which zeros can be set for the result: an
+      operand of the result's shape such that setting elements of it to zero sets
+      those of the result to zero and changes no other. Nothing where there is
+      none.
+    }], "::std::optional<unsigned>", "getMaskedOperand", (ins),
+      [{}], [{ return ::std::nullopt; }]>,
+    InterfaceMethod<[{
+      Whether the op only places the elements of its first operand: each is an
+      element of the result, once, and the others are zero. Such an op takes
+      integers as well as floating point, and what is done to every element by
+      itself, and leaves zero alone, may be done before or after it.
+    }], "bool", "placesWeights", (ins), [{}], [{ return false; }]>,
   ];
 }
 
