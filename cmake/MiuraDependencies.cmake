@@ -33,6 +33,8 @@ find_package(ONNX REQUIRED CONFIG HINTS "${_miura_cache}/onnx-1.23.2")
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+# Debian's OpenBLAS has LAPACK's symbols too.
+find_library(OPENBLAS_LIBRARY openblas REQUIRED)
 find_package(GTest REQUIRED)
 find_package(Threads REQUIRED)
 
