@@ -13,8 +13,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Driver/Bundle.h"
+#include "Output.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "miura/Import/ONNX/ImportOnnx.h"
 #include "miura/Support/SafeTensors.h"
+#include "mlir/IR/Iterators.h"
+#include "mlir/IR/Threading.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/ScopeExit.h"
@@ -22,6 +27,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/BLAKE3.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
 
@@ -32,11 +38,21 @@ using namespace miura::driver;
 static constexpr llvm::StringLiteral kModel = "model.mlir";
 static constexpr llvm::StringLiteral kWeights = "weights.safetensors";
 static constexpr llvm::StringLiteral kReport = "report.json";
+/// Keys of the report that are the bundle's own.
+static constexpr llvm::StringLiteral kModelDigest = "model_digest";
+static constexpr llvm::StringLiteral kTokenizer = "tokenizer";
 
 static std::string joinPath(StringRef folder, StringRef name) {
   SmallString<128> path(folder);
   llvm::sys::path::append(path, name);
   return std::string(path);
+}
+
+/// Whether `path` is a bundle, as far as its files' names say.
+static bool isBundle(StringRef path) {
+  return llvm::sys::fs::is_directory(path) &&
+         llvm::sys::fs::exists(joinPath(path, kModel)) &&
+         llvm::sys::fs::exists(joinPath(path, kWeights));
 }
 
 static LogicalResult report(Location loc, llvm::Error error) {
@@ -95,6 +111,11 @@ getSafeTensorType(RankedTensorType type) {
 /// Erases weights that nothing reads, and makes declarations of those that are
 /// only the originals of approximations.
 static LogicalResult pruneWeights(ModuleOp module) {
+  // Users before what they use.
+  module.walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
+    if (isOpTriviallyDead(op))
+      op->erase();
+  });
   llvm::DenseSet<StringAttr> read, approximated;
   module.walk([&](Operation *op) {
     if (auto weight = dyn_cast<WeightOp>(op))
@@ -217,26 +238,39 @@ static llvm::Error replaceFolder(const std::string &from,
   return llvm::Error::success();
 }
 
+llvm::Error miura::driver::checkBundlePlace(StringRef path) {
+  std::string target = path.rtrim('/').str();
+  // A link to nothing is something here, and so it is for rename.
+  llvm::sys::fs::file_status status;
+  if (!llvm::sys::fs::status(target, status, /*follow=*/false) &&
+      !isBundle(target))
+    return llvm::createStringError(
+        "'" + target +
+        "' exists and is no bundle, so it is not replaced; remove it or choose "
+        "another name");
+  return checkParentFolder(target);
+}
+
 LogicalResult miura::driver::writeBundle(
     ModuleOp module, StringRef path, StringRef tokenizer,
     llvm::function_ref<llvm::json::Object(int64_t)> makeReport) {
   Location loc = module.getLoc();
   std::string target = path.rtrim('/').str();
-  if (llvm::sys::fs::exists(target) &&
-      !llvm::sys::fs::exists(joinPath(target, kModel)))
-    return emitError(loc) << "'" << target
-                          << "' exists and is no bundle, so it is not "
-                             "replaced; remove it or choose another name";
+  if (failed(report(loc, checkBundlePlace(target))))
+    return failure();
   std::string temporary =
       target + ".tmp-" + std::to_string(llvm::sys::Process::getProcessId());
   llvm::sys::fs::remove_directories(temporary);
-  if (std::error_code error = llvm::sys::fs::create_directories(temporary))
+  if (std::error_code error = llvm::sys::fs::create_directories(
+          temporary, /*IgnoreExisting=*/true, llvm::sys::fs::all_all))
     return emitError(loc) << "cannot make the folder '" << temporary
                           << "': " << error.message();
   llvm::scope_exit cleanup(
       [&] { llvm::sys::fs::remove_directories(temporary); });
 
   OwningOpRef<ModuleOp> copy = module.clone();
+  // The side resource of the imported text is not in the bundle.
+  (*copy)->removeAttr(kMetaAttrName);
   if (failed(pruneWeights(*copy)) ||
       failed(writeWeights(*copy, joinPath(temporary, kWeights))) ||
       failed(report(
@@ -245,17 +279,33 @@ LogicalResult miura::driver::writeBundle(
             os << "\n";
           }))))
     return failure();
-  if (!tokenizer.empty()) {
-    std::string to = joinPath(temporary, llvm::sys::path::filename(tokenizer));
+  bool isBytes = tokenizer == kBytesTokenizer;
+  if (!tokenizer.empty() && !isBytes) {
+    StringRef name = llvm::sys::path::filename(tokenizer);
+    if (llvm::is_contained({kModel, kWeights, kReport}, name))
+      return emitError(loc) << "the tokenizer '" << tokenizer
+                            << "' has the name of a part of the bundle; rename "
+                               "it";
+    std::string to = joinPath(temporary, name);
     if (std::error_code error = llvm::sys::fs::copy_file(tokenizer, to))
       return emitError(loc) << "cannot copy the tokenizer '" << tokenizer
                             << "': " << error.message();
   }
   int64_t bytes = getBundleBytes(temporary);
+  auto text = llvm::MemoryBuffer::getFile(joinPath(temporary, kModel));
+  if (!text)
+    return emitError(loc) << "cannot read '" << joinPath(temporary, kModel)
+                          << "' back: " << text.getError().message();
+  std::string digest =
+      blake3Hex(llvm::arrayRefFromStringRef((*text)->getBuffer()));
   if (failed(report(
           loc, writeText(joinPath(temporary, kReport), [&](raw_ostream &os) {
+            llvm::json::Object object = makeReport(bytes);
+            object[kModelDigest] = digest;
+            if (isBytes)
+              object[kTokenizer] = kBytesTokenizer;
             os << llvm::formatv("{0:2}\n",
-                                llvm::json::Value(makeReport(bytes)));
+                                llvm::json::Value(std::move(object)));
           }))))
     return failure();
   return report(loc, replaceFolder(temporary, target));
@@ -265,47 +315,122 @@ LogicalResult miura::driver::writeBundle(
 // Reading
 //===----------------------------------------------------------------------===//
 
+/// An error about a weight, which is the node at fault.
+static InFlightDiagnostic emitWeightError(WeightDataOp data) {
+  StringAttr name = data.getSymNameAttr();
+  return emitError(NameLoc::get(name, data.getLoc()))
+         << "the weight '" << name.getValue() << "' ";
+}
+
+static std::optional<llvm::json::Value> readReport(StringRef folder) {
+  auto text = llvm::MemoryBuffer::getFile(joinPath(folder, kReport));
+  if (!text)
+    return std::nullopt;
+  llvm::Expected<llvm::json::Value> report =
+      llvm::json::parse((*text)->getBuffer());
+  if (report)
+    return std::move(*report);
+  llvm::consumeError(report.takeError());
+  return std::nullopt;
+}
+
+static std::string readReportString(StringRef folder, StringRef key) {
+  std::optional<llvm::json::Value> report = readReport(folder);
+  const llvm::json::Object *object = report ? report->getAsObject() : nullptr;
+  return object ? object->getString(key).value_or("").str() : "";
+}
+
+/// Makes the place of `data` absolute, after a look whether it can be there.
+static LogicalResult locate(WeightDataOp data, const std::string &folder) {
+  BytesAttr bytes = *data.getBytes();
+  if (!bytes.getDigest())
+    return emitWeightError(data)
+           << "has no digest, which every weight in a bundle must have: the "
+              "bundle was changed";
+  auto inside = resolveInside(folder, bytes.getFile());
+  if (!inside)
+    return emitWeightError(data)
+           << "is not in the bundle: " << llvm::toString(inside.takeError());
+  SmallString<128> absolute(*inside);
+  llvm::sys::fs::make_absolute(absolute);
+  uint64_t size = 0;
+  llvm::sys::fs::file_size(absolute, size);
+  if ((uint64_t)bytes.getOffset() > size ||
+      (uint64_t)bytes.getLength() > size - (uint64_t)bytes.getOffset())
+    return emitWeightError(data)
+           << "lies beyond the end of '" << absolute << "', which has " << size
+           << " bytes: the bundle is truncated; copy or "
+              "write it again";
+  data.setBytesAttr(BytesAttr::get(data.getContext(), absolute,
+                                   bytes.getOffset(), bytes.getLength(),
+                                   bytes.getFileSize(), bytes.getDigest()));
+  return success();
+}
+
 OwningOpRef<ModuleOp> miura::driver::readBundle(StringRef path,
                                                 MLIRContext *context) {
   std::string folder = path.rtrim('/').str();
   std::string file = joinPath(folder, kModel);
-  if (!llvm::sys::fs::exists(file)) {
-    emitError(UnknownLoc::get(context))
-        << "'" << folder << "' is no bundle: it has no " << kModel;
+  Location loc = FileLineColLoc::get(context, file, 0, 0);
+  WeightStore &store =
+      context->getOrLoadDialect<MiuraDialect>()->getWeightStore();
+  uint64_t size = 0;
+  if (llvm::sys::fs::file_size(file, size)) {
+    emitError(loc) << "'" << folder << "' is no bundle: it has no " << kModel;
+    return {};
+  }
+  std::string expected = readReportString(folder, kModelDigest);
+  if (expected.empty()) {
+    emitError(loc) << "'" << folder << "' is no whole bundle: it has no "
+                   << kReport << " with the digest of " << kModel
+                   << "; copy or write it again";
+    return {};
+  }
+  llvm::Expected<std::string> digest = store.getFiles().digest(file, 0, size);
+  if (!digest) {
+    emitError(loc) << llvm::toString(digest.takeError());
+    return {};
+  }
+  if (*digest != expected) {
+    emitError(loc) << "'" << file
+                   << "' is not what was written: expects the digest "
+                   << expected << ", but got " << *digest
+                   << "; write the bundle again, or give this file itself as "
+                      "the model if it was changed on purpose";
     return {};
   }
   auto module = parseSourceFile<ModuleOp>(file, context);
   if (!module)
     return {};
-  for (auto data : module->getOps<WeightDataOp>()) {
-    if (!data.getBytes())
-      continue;
+  SmallVector<WeightDataOp> weights;
+  for (auto data : module->getOps<WeightDataOp>())
+    if (data.getBytes()) {
+      if (failed(locate(data, folder)))
+        return {};
+      weights.push_back(data);
+    }
+  // All at once: errors that are told of it are only as true as its bytes.
+  std::vector<std::string> digests(weights.size());
+  if (failed(
+          failableParallelForEachN(context, 0, weights.size(), [&](size_t i) {
+            WeightDataOp data = weights[i];
+            auto found = store.getDigest(*data.getBytes(), data.getLoc());
+            if (succeeded(found))
+              digests[i] = *found;
+            return LogicalResult(found);
+          })))
+    return {};
+  for (auto [data, found] : llvm::zip_equal(weights, digests)) {
     BytesAttr bytes = *data.getBytes();
-    if (!bytes.getDigest()) {
-      data.emitOpError("has no digest, which every weight in a bundle must "
-                       "have: the bundle was changed");
-      return {};
-    }
-    auto inside = resolveInside(folder, bytes.getFile());
-    if (!inside) {
-      data.emitOpError(llvm::toString(inside.takeError()));
-      return {};
-    }
-    SmallString<128> absolute(*inside);
-    llvm::sys::fs::make_absolute(absolute);
-    // Short files are told now; digests are checked when bytes are read.
-    uint64_t size = 0;
-    llvm::sys::fs::file_size(absolute, size);
-    if ((uint64_t)bytes.getOffset() > size ||
-        (uint64_t)bytes.getLength() > size - (uint64_t)bytes.getOffset()) {
-      data.emitOpError("lies beyond the end of '")
-          << absolute << "', which has " << size
-          << " bytes: the bundle is truncated";
-      return {};
-    }
-    data.setBytesAttr(BytesAttr::get(context, absolute, bytes.getOffset(),
-                                     bytes.getLength(), bytes.getFileSize(),
-                                     bytes.getDigest()));
+    if (found == bytes.getDigest().getValue())
+      continue;
+    emitWeightError(data) << "is not what was written: its bytes in '"
+                          << bytes.getFile() << "' at offset "
+                          << bytes.getOffset() << " have the digest " << found
+                          << ", but " << bytes.getDigest().getValue()
+                          << " is expected; the file was changed or damaged, "
+                             "copy or write the bundle again";
+    return {};
   }
   return module;
 }
@@ -330,5 +455,9 @@ std::string miura::driver::getBundleTokenizer(StringRef path) {
         (found.empty() || it->path() < found))
       found = it->path();
   }
-  return found;
+  if (!found.empty())
+    return found;
+  // A tokenizer without a file is named in the report.
+  found = readReportString(path, kTokenizer);
+  return found == StringRef(kBytesTokenizer) ? found : "";
 }

@@ -24,10 +24,13 @@ using llvm::StringRef;
 
 llvm::ArrayRef<const Command *> miura::driver::getCommands() {
   static const Command *const commands[] = {
-      &importCommand,
-      &compileCommand,
-      &runCommand,
-      &selfTestCommand,
+      &importCommand,   //
+      &inspectCommand,  //
+      &compressCommand, //
+      &compileCommand,  //
+      &runCommand,      //
+      &benchCommand,    //
+      &selfTestCommand, //
   };
   return commands;
 }

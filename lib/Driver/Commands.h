@@ -17,8 +17,11 @@
 
 namespace miura::driver {
 
+extern const Command benchCommand;
 extern const Command compileCommand;
+extern const Command compressCommand;
 extern const Command importCommand;
+extern const Command inspectCommand;
 extern const Command runCommand;
 extern const Command selfTestCommand;
 

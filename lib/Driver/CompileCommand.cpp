@@ -11,8 +11,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "Commands.h"
+#include "Output.h"
 #include "miura/Driver/CompiledModel.h"
 #include "miura/Driver/Model.h"
+#include "mlir/Pass/PassManager.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <ctime>
@@ -28,8 +30,9 @@ static ExitCode run(Invocation &invocation) {
   CompileOptions options;
   options.output = invocation.getString(OPT_output).str();
   llvm::StringRef output = options.output;
-  if (!output.ends_with(".so") && !output.ends_with(".o") &&
-      !output.ends_with(".s"))
+  bool prints = invocation.has(OPT_print_pipeline);
+  if (!(prints && output.empty()) && !output.ends_with(".so") &&
+      !output.ends_with(".o") && !output.ends_with(".s"))
     return invocation.failUsage(
         "needs -o with a name that ends in .so, .o or .s");
   llvm::StringRef target = invocation.getString(OPT_target, "cpu");
@@ -38,12 +41,32 @@ static ExitCode run(Invocation &invocation) {
     return invocation.failUsage("--target takes cpu or cpu=NAME, not '" +
                                 invocation.getString(OPT_target) + "'");
   options.cpu = target.str();
+  if (!output.empty()) {
+    for (const std::string &path : {output.str(), (output + ".weights").str()})
+      if (llvm::Error error = checkOutputFile(path))
+        return invocation.failInput(std::move(error), path);
+    invocation.setScratchFolder((output + ".scratch").str());
+  }
 
   ExitCode code = ExitCode::Success;
   std::clock_t begin = std::clock();
   OwningOpRef<ModuleOp> module = loadModule(invocation, input, code);
   if (!module)
     return code;
+  std::string pipeline;
+  if (prints) {
+    PassManager pm(&invocation.getContext(), ModuleOp::getOperationName());
+    buildSessionPipeline(pm, *module);
+    buildCompilePipeline(pm, output.empty() ? "" : (output + ".weights").str(),
+                         options.cpu, options.features);
+    llvm::raw_string_ostream os(pipeline);
+    pm.printAsTextualPipeline(os);
+    invocation.printText(pipeline + "\n");
+    if (output.empty()) {
+      invocation.printJson(llvm::json::Object{{"pipeline", pipeline}});
+      return ExitCode::Success;
+    }
+  }
   FailureOr<CompileResult> result =
       compileModule(invocation, *module, options, input, code);
   if (failed(result))
@@ -54,11 +77,13 @@ static ExitCode run(Invocation &invocation) {
                         << result->codeBytes << " bytes of code, "
                         << result->weightBytes << " of weights, "
                         << llvm::format("%.1f", seconds) << " CPU seconds\n";
-  invocation.printJson(
-      llvm::json::Object{{"output", output},
-                         {"kernels", result->kernels},
-                         {"seconds", seconds},
-                         {"bytes", result->codeBytes + result->weightBytes}});
+  llvm::json::Object object{{"output", output},
+                            {"kernels", result->kernels},
+                            {"seconds", seconds},
+                            {"bytes", result->codeBytes + result->weightBytes}};
+  if (prints)
+    object["pipeline"] = pipeline;
+  invocation.printJson(std::move(object));
   return ExitCode::Success;
 }
 

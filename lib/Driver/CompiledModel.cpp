@@ -204,6 +204,7 @@ std::unique_ptr<Artifact> miura::driver::openModel(Invocation &invocation,
   }
   if (*kind == ModelKind::Library)
     return openLibrary(invocation, path, code);
+  invocation.setScratchFolder(joinPath(getCompiledFolder(), "scratch"));
   OwningOpRef<ModuleOp> module = loadModule(invocation, path, code);
   if (!module)
     return nullptr;
@@ -235,7 +236,8 @@ std::unique_ptr<Artifact> miura::driver::openModule(Invocation &invocation,
   std::string unfinished =
       place + ".tmp-" + std::to_string(llvm::sys::Process::getProcessId());
   llvm::sys::fs::remove_directories(unfinished);
-  if (std::error_code error = llvm::sys::fs::create_directories(unfinished)) {
+  if (std::error_code error = llvm::sys::fs::create_directories(
+          unfinished, /*IgnoreExisting=*/true, llvm::sys::fs::all_all)) {
     code = invocation.failInput(
         "cannot make the folder '" + unfinished + "': " + error.message() +
         "; the environment variable MIURA_COMPILED_DIR names another place");

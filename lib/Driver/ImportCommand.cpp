@@ -12,6 +12,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Commands.h"
+#include "Output.h"
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Import/ONNX/ImportOnnx.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
@@ -26,7 +28,19 @@ static ExitCode run(Invocation &invocation) {
     return ExitCode::Usage;
   std::string output = invocation.getString(OPT_output, "-").str();
 
+  if (output != "-") {
+    if (llvm::Error error = checkOutputFile(output))
+      return invocation.failInput(std::move(error), output);
+  }
   invocation.setCurrentFile(input);
+  // What the file does not hold as plain bytes stays beside the text.
+  if (!invocation.has(OPT_weights_dir))
+    invocation.getContext()
+        .getOrLoadDialect<MiuraDialect>()
+        ->getWeightStore()
+        .getFiles()
+        .setWeightsFolder(output == "-" ? std::string("miura-weights")
+                                        : output + ".weights");
   ImportOnnxOptions options;
   if (output != "-")
     options.metaPath = output + ".meta";

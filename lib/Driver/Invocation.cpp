@@ -14,15 +14,16 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Driver/Invocation.h"
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Driver/Registry.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassInstrumentation.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Pass/PassRegistry.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
 #include "llvm/Support/ThreadPool.h"
 #include "llvm/Support/Threading.h"
 #include "llvm/Support/WithColor.h"
@@ -42,6 +43,8 @@ struct Invocation::State {
   std::unique_ptr<llvm::DefaultThreadPool> pool;
   std::unique_ptr<MLIRContext> context;
   std::optional<DiagnosticEngine::HandlerID> handler;
+  /// The folder to remove in the end.
+  std::string removed;
 };
 
 Invocation::Invocation(llvm::StringRef command,
@@ -56,6 +59,8 @@ Invocation::Invocation(llvm::StringRef command,
 Invocation::~Invocation() {
   if (state->handler)
     state->context->getDiagEngine().eraseHandler(*state->handler);
+  if (!state->removed.empty())
+    llvm::sys::fs::remove_directories(state->removed);
 }
 
 //===----------------------------------------------------------------------===//
@@ -245,6 +250,23 @@ MLIRContext &Invocation::getContext() {
   state->context =
       std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
   state->context->printOpOnDiagnostic(false);
+  std::string folder = getString(OPT_weights_dir).str();
+  if (folder.empty()) {
+    folder = scratch;
+    if (folder.empty()) {
+      llvm::SmallString<128> temporary;
+      llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true,
+                                             temporary);
+      llvm::sys::path::append(temporary, "miura-weights");
+      folder = std::string(temporary);
+    }
+    folder += "-" + std::to_string(llvm::sys::Process::getProcessId());
+    state->removed = folder;
+  }
+  state->context->getOrLoadDialect<MiuraDialect>()
+      ->getWeightStore()
+      .getFiles()
+      .setWeightsFolder(folder);
   if (threads > 1) {
     state->pool = std::make_unique<llvm::DefaultThreadPool>(
         llvm::hardware_concurrency(threads));
@@ -289,7 +311,7 @@ struct FailureWatch : public PassInstrumentation {
 };
 } // namespace
 
-ExitCode Invocation::run(PassManager &pm, ModuleOp module) {
+ExitCode Invocation::runPasses(PassManager &pm, ModuleOp module) {
   std::string reproducer;
   std::atomic<bool> failed = false, invalid = false;
   pm.enableVerifier();
@@ -334,17 +356,5 @@ Invocation::runPasses(ModuleOp module,
                       llvm::function_ref<void(OpPassManager &)> build) {
   PassManager pm(&getContext(), ModuleOp::getOperationName());
   build(pm);
-  return run(pm, module);
-}
-
-ExitCode Invocation::runPipeline(ModuleOp module, llvm::StringRef pipeline) {
-  std::string message;
-  llvm::raw_string_ostream os(message);
-  FailureOr<OpPassManager> parsed = parsePassPipeline(pipeline, os);
-  if (failed(parsed))
-    return failUsage("in the pipeline '" + pipeline +
-                     "': " + llvm::StringRef(message).rtrim());
-  PassManager pm(&getContext(), ModuleOp::getOperationName());
-  static_cast<OpPassManager &>(pm) = std::move(*parsed);
-  return run(pm, module);
+  return runPasses(pm, module);
 }

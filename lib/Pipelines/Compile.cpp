@@ -36,23 +36,36 @@
 using namespace mlir;
 using namespace miura;
 
-void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
-  for (auto function : module.getOps<func::FuncOp>())
-    if (function->hasAttr(kSessionAttrName))
-      return;
+static bool hasSession(ModuleOp module) {
+  return llvm::any_of(module.getOps<func::FuncOp>(), [](auto function) {
+    return function->hasAttr(kSessionAttrName);
+  });
+}
+
+void miura::buildModelPipeline(OpPassManager &pm, ModuleOp module) {
   // Roles are what raising leaves behind; nodes of the file may be left too.
-  bool isRaised = false;
+  bool isRaised = hasSession(module);
   for (auto function : module.getOps<func::FuncOp>())
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
       isRaised |= function.getArgAttr(i, kRoleAttrName) != nullptr;
-  if (!isRaised) {
-    // Sizes that the file does not say decide what a node can be.
-    pm.addPass(createOnnxNormalizePass());
-    pm.addPass(createRaisePass());
-    // A session refuses what it cannot mean; what has no use is not asked.
-    pm.addPass(createCanonicalizerPass());
-    pm.addPass(createCSEPass());
-  }
+  // A module without the file's nodes was written by hand.
+  bool hasNodes = false;
+  module.walk([&](OnnxNodeOp) { hasNodes = true; });
+  if (isRaised || !hasNodes)
+    return;
+  // Sizes that the file does not say decide what a node can be.
+  pm.addPass(createOnnxNormalizePass());
+  pm.addPass(createRaisePass());
+  // A session refuses what it cannot mean; what has no use is not asked.
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
+  if (hasSession(module))
+    return;
+  buildModelPipeline(pm, module);
+  pm.addPass(createCheckOnnxLoweringPass());
   // What the file calls its inputs and outputs, while they are there.
   pm.addPass(createRecordSignaturePass());
   pm.addPass(createFormSessionPass());

@@ -50,7 +50,18 @@ llvm::ArrayRef<SchemeFamily> miura::getSchemeFamilies() {
   return families;
 }
 
-std::optional<std::string> miura::getSchemePipeline(StringRef name) {
+/// An option's text: ` include=a,b`.
+static std::string listGlobs(StringRef option,
+                             llvm::ArrayRef<std::string> globs) {
+  std::string text;
+  for (const std::string &glob : globs)
+    text += (text.empty() ? " " + option.str() + "=" : ",") + glob;
+  return text;
+}
+
+std::optional<std::string>
+miura::getSchemePipeline(StringRef name, llvm::ArrayRef<std::string> include,
+                         llvm::ArrayRef<std::string> exclude) {
   for (const Entry &entry : kEntries) {
     auto [before, after] = StringRef(entry.family.pattern).split('N');
     StringRef number = name;
@@ -61,7 +72,9 @@ std::optional<std::string> miura::getSchemePipeline(StringRef name) {
         n < entry.least || n > entry.most)
       continue;
     auto [head, tail] = StringRef(entry.pipeline).split("=N ");
-    return (head + "=" + number + " " + tail).str();
+    return (head + "=" + number + " " + tail.drop_back() +
+            listGlobs("include", include) + listGlobs("exclude", exclude) + "}")
+        .str();
   }
   return std::nullopt;
 }

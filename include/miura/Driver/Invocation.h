@@ -110,6 +110,12 @@ public:
   /// The file that diagnostics without a place are about, from now on.
   void setCurrentFile(llvm::StringRef path) { currentFile = path.str(); }
 
+  /// Where tensors that are made on the way go, beside the output that they end
+  /// in; a temporary folder if this is not called. It is removed in the end,
+  /// unless --weights-dir names another, which stays. Call it before anything
+  /// is read.
+  void setScratchFolder(llvm::StringRef folder) { scratch = folder.str(); }
+
   /// A context with all dialects that may occur, created at first use. Its
   /// diagnostics are collected: errors become error reports, remarks and
   /// warnings go to standard error unless --quiet.
@@ -121,8 +127,8 @@ public:
   /// the message; `miura-opt` runs it with --run-reproducer.
   ExitCode runPasses(mlir::ModuleOp module,
                      llvm::function_ref<void(mlir::OpPassManager &)> build);
-  /// The same with a textual pipeline, as --pass-pipeline takes it.
-  ExitCode runPipeline(mlir::ModuleOp module, llvm::StringRef pipeline);
+  /// The same with the passes of `pm`, which is of this context.
+  ExitCode runPasses(mlir::PassManager &pm, mlir::ModuleOp module);
 
   /// Reports a fault of ours and writes `reproducer`, MLIR text, to a
   /// temporary file whose path the message names.
@@ -133,11 +139,10 @@ public:
 
 private:
   mlir::LogicalResult handle(mlir::Diagnostic &diagnostic);
-  ExitCode run(mlir::PassManager &pm, mlir::ModuleOp module);
 
   struct State;
   std::unique_ptr<State> state;
-  std::string command, currentFile;
+  std::string command, currentFile, scratch;
   const llvm::opt::InputArgList &arguments;
   bool json = false, quiet = false;
   unsigned threads = 1;

@@ -19,16 +19,24 @@ include "llvm/Option/OptParser.td"
 
 def cmd_import : SubCommand<"import", "Read an ONNX file as MLIR",
     "miura import MODEL.onnx -o OUT.mlir">;
+def cmd_inspect : SubCommand<"inspect", "Show a model's layers and what they weigh",
+    "miura inspect MODEL [--json]">;
+def cmd_compress : SubCommand<"compress", "Compress a model's weights into a bundle",
+    "miura compress MODEL --scheme NAME -o OUT.miura">;
 def cmd_compile : SubCommand<"compile", "Compile a model to a shared library",
     "miura compile MODEL [--target TARGET] -o OUT.so">;
 def cmd_run : SubCommand<"run", "Run a model on its file's inputs",
     "miura run MODEL --inputs DIR [--check] [--save DIR] [--reference]">;
+def cmd_bench : SubCommand<"bench", "Measure how fast a model runs here",
+    "miura bench MODEL [--prompt-tokens N] [--new-tokens N]">;
 // Hidden: how our own failures are reported, for tests.
 def cmd_selftest : SubCommand<"self-test", "Fail in a given way",
     "miura self-test MODEL.mlir --failure=KIND">;
 
 // The commands that run a model.
-defvar all = [cmd_import, cmd_compile, cmd_run, cmd_selftest];
+defvar all = [cmd_import, cmd_inspect, cmd_compress, cmd_compile, cmd_run, cmd_bench,
+              cmd_selftest];
+defvar writing = [cmd_import, cmd_compress, cmd_compile];
 
 //===----------------------------------------------------------------------===//
 // Helpers
@@ -61,9 +69,31 @@ defm threads : V<"threads", "N", "Use N threads (default: one per processor)",
 // Options of some
 //===----------------------------------------------------------------------===//
 
-def output : JoinedOrSeparate<["-"], "o", [cmd_import, cmd_compile]>,
-    MetaVarName<"FILE">, HelpText<"Write to FILE (-: standard output)">;
-def output_long : Separate<["--"], "output", [cmd_import, cmd_compile]>, Alias<output>;
+def output : JoinedOrSeparate<["-"], "o", writing>,
+    MetaVarName<"FILE">, HelpText<"Write to FILE (import: - is standard output)">;
+def output_long : Separate<["--"], "output", writing>, Alias<output>;
+def output_eq : Joined<["--"], "output=", writing>, Alias<output>;
+
+defm weights_dir : V<"weights-dir", "DIR",
+    "Keep tensors that are made on the way in DIR (import: default OUT.weights; "
+    "otherwise a temporary folder)", writing>;
+
+defm scheme : V<"scheme", "NAME",
+    "How to compress: a name that is short for passes, see below", [cmd_compress]>;
+defm pass_pipeline : V<"pass-pipeline", "TEXT",
+    "Compress with these passes instead, as miura-opt takes them, with or "
+    "without builtin.module(...) around", [cmd_compress]>;
+defm include_layers : V<"include", "GLOB",
+    "Compress only layers of such names (may be repeated)", [cmd_compress]>;
+defm exclude_layers : V<"exclude", "GLOB",
+    "Keep layers of such names as they are (may be repeated)", [cmd_compress]>;
+defm original : V<"original", "MODEL",
+    "The model that a bundle was made from, to compress it anew", [cmd_compress]>;
+defm tokenizer : V<"tokenizer", "FILE",
+    "Put this tokenizer into the bundle (bytes: a token is a byte)", [cmd_compress]>;
+def print_pipeline : F<"print-pipeline",
+    "Print the passes that run, as miura-opt takes them; without -o nothing "
+    "else is done", [cmd_compress, cmd_compile]>;
 
 defm target : V<"target", "TARGET",
     "cpu or cpu=NAME: a row of the table of instruction sets or one of LLVM's "
@@ -80,6 +110,12 @@ def reference : F<"reference", "Run the oracle, plain loops without kernels",
                   [cmd_run]>;
 def no_raise : F<"no-raise",
     "With --reference: run the file's nodes as they are", [cmd_run]>;
+defm prompt_tokens : V<"prompt-tokens", "N",
+    "Tokens of the prompt (default: 128)", [cmd_bench]>;
+defm new_tokens : V<"new-tokens", "N",
+    "Tokens written after it (default: 64)", [cmd_bench]>;
+defm rounds : V<"rounds", "N", "Rounds to take medians of (default: 7)",
+                [cmd_bench]>;
 
 defm failure : V<"failure", "KIND",
     "crash, invalid (broken IR) or input (a fault of the file)", [cmd_selftest]>;

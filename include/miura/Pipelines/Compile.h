@@ -45,7 +45,11 @@ struct CompileResult {
   int64_t codeBytes = 0, weightBytes = 0;
 };
 
-/// What \p module still needs to be at the session level: adds nothing if it is
+/// What `module` still needs to be at the model level: adds nothing if it has
+/// been raised.
+void buildModelPipeline(mlir::OpPassManager &pm, mlir::ModuleOp module);
+
+/// What `module` still needs to be at the session level: adds nothing if it is
 /// there, forms a session of a model level.
 void buildSessionPipeline(mlir::OpPassManager &pm, mlir::ModuleOp module);
 

@@ -33,8 +33,12 @@ llvm::ArrayRef<SchemeFamily> getSchemeFamilies();
 
 /// The passes of a scheme, to run on a module of the model level, as
 /// --pass-pipeline takes them inside `builtin.module(…)`; nothing where there
-/// is no such scheme.
-std::optional<std::string> getSchemePipeline(llvm::StringRef name);
+/// is no such scheme. `include` and `exclude` are globs of the layers' names,
+/// as the passes take them.
+std::optional<std::string>
+getSchemePipeline(llvm::StringRef name,
+                  llvm::ArrayRef<std::string> include = {},
+                  llvm::ArrayRef<std::string> exclude = {});
 
 } // namespace miura
 

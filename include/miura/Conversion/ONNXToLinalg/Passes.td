@@ -49,4 +49,22 @@ def ONNXToLinalgPass : Pass<"miura-onnx-to-linalg", "::mlir::ModuleOp"> {
   ];
 }
 
+def CheckOnnxLoweringPass : Pass<"miura-check-onnx-lowering", "::mlir::ModuleOp"> {
+  let summary = "Refuse nodes of the file that cannot be lowered, by name";
+  let description = [{
+    An error for every `miura.onnx_node` whose operator has no emitter in
+    `miura-onnx-to-linalg`. Changes nothing.
+
+    ```mlir
+    %y = miura.onnx_node "Strange"(%x) domain("elsewhere") : …  // error: node 'odd' is of the operator 'Strange' …
+    ```
+
+    Contract: the model level, after `miura-raise`, which takes what it knows.
+    It stands before `miura-form-session`, so that an unknown operator is what
+    the user is told about, and not what could not be found behind it.
+
+    Numerics: none.
+  }];
+}
+
 #endif // MIURA_CONVERSION_ONNXTOLINALG_PASSES_TD
