@@ -179,7 +179,12 @@ static ExitCode run(Invocation &invocation) {
   code = invocation.runPasses(pm, *module);
   if (code != ExitCode::Success)
     return code;
-  ModelReport report;
+  ModelReport report = makeReport(*module);
+  if (report.layers.empty())
+    return invocation.failInput(
+        "the model has no layer whose weight can be compressed; 'miura "
+        "inspect' shows what layers a model has",
+        input);
   if (failed(writeBundle(*module, output, tokenizer, [&](int64_t bytes) {
         report = makeReport(*module, bytes);
         return toJson(report);
