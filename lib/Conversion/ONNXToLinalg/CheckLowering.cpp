@@ -14,6 +14,7 @@
 
 #include "miura/Conversion/ONNXToLinalg/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace miura {
 #define GEN_PASS_DEF_CHECKONNXLOWERINGPASS
@@ -27,21 +28,29 @@ namespace {
 struct CheckOnnxLoweringPass
     : miura::impl::CheckOnnxLoweringPassBase<CheckOnnxLoweringPass> {
   void runOnOperation() override {
+    // Each operator once, at its first node.
+    llvm::MapVector<std::pair<StringRef, StringRef>, SmallVector<OnnxNodeOp>>
+        unknown;
     getOperation().walk([&](OnnxNodeOp op) {
       // Bodies of subgraphs are lowered with the node that owns them.
-      if (op->getParentOfType<OnnxNodeOp>() ||
-          hasONNXToLinalgEmitter(op.getDomain(), op.getOpType()))
-        return;
+      if (!op->getParentOfType<OnnxNodeOp>() &&
+          !hasONNXToLinalgEmitter(op.getDomain(), op.getOpType()))
+        unknown[{op.getDomain(), op.getOpType()}].push_back(op);
+    });
+    for (auto &[name, nodes] : unknown) {
+      OnnxNodeOp op = nodes.front();
       InFlightDiagnostic diagnostic = op.emitError("node '");
-      diagnostic << op.getNodeName() << "' is of the operator '"
-                 << op.getOpType() << "'";
-      if (!op.getDomain().empty())
-        diagnostic << " (domain '" << op.getDomain() << "')";
+      diagnostic << op.getNodeName() << "' is of the operator '" << name.second
+                 << "'";
+      if (!name.first.empty())
+        diagnostic << " (domain '" << name.first << "')";
+      if (nodes.size() > 1)
+        diagnostic << ", as are " << nodes.size() - 1 << " more";
       diagnostic << ", which cannot be compiled: no model op was found for it, "
                     "and it has no lowering of its own; replace it in the file "
                     "by operators that are known";
       signalPassFailure();
-    });
+    }
   }
 };
 } // namespace

@@ -52,8 +52,8 @@ def ONNXToLinalgPass : Pass<"miura-onnx-to-linalg", "::mlir::ModuleOp"> {
 def CheckOnnxLoweringPass : Pass<"miura-check-onnx-lowering", "::mlir::ModuleOp"> {
   let summary = "Refuse nodes of the file that cannot be lowered, by name";
   let description = [{
-    An error for every `miura.onnx_node` whose operator has no emitter in
-    `miura-onnx-to-linalg`. Changes nothing.
+    An error for every operator of a `miura.onnx_node` that has no emitter in
+    `miura-onnx-to-linalg`, at its first node. Changes nothing.
 
     ```mlir
     %y = miura.onnx_node "Strange"(%x) domain("elsewhere") : …  // error: node 'odd' is of the operator 'Strange' …
