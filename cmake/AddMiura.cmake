@@ -3,9 +3,19 @@
 
 file(WRITE ${CMAKE_BINARY_DIR}/pch.cpp.in "")
 configure_file(${CMAKE_BINARY_DIR}/pch.cpp.in ${CMAKE_BINARY_DIR}/pch.cpp COPYONLY)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  # The form that ccache understands; Clang finds the .pch beside the header.
+  set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include <PCH_HEADER>)
+endif()
 add_library(miura-pch STATIC ${CMAKE_BINARY_DIR}/pch.cpp)
 llvm_update_compile_flags(miura-pch)
 target_precompile_headers(miura-pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.h)
+# The precompiled header holds the build folder's path, so objects of two
+# checkouts would never be equal to ccache; it is told to go by what the header
+# was made from.
+file(SHA256 ${PROJECT_SOURCE_DIR}/cmake/pch.h _pch_digest)
+file(WRITE ${CMAKE_BINARY_DIR}/CMakeFiles/miura-pch.dir/cmake_pch.hxx.pch.sum
+  "${_pch_digest} ${LLVM_PACKAGE_VERSION} ${CMAKE_BUILD_TYPE} ${MIURA_SANITIZE}")
 
 # add_miura_mlir_library(Name a.cpp ... [DEPENDS target...] [LINK_LIBS ours...]
 #                        [MLIR_LIBS upstream...] [NO_PCH])
