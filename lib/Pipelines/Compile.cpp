@@ -78,6 +78,8 @@ void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
   // products on tensors get the one spelling that outlives kernels, in whose
   // regions they are arith ops again.
   pm.addPass(createCSEPass());
+  // While inputs are still values that linears share.
+  pm.addPass(createRoundActivationsPass());
   pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
   // Roots must still be model ops.
   pm.addPass(createFormKernelsPass());

@@ -47,55 +47,6 @@ template <typename OpTy> struct Lowering : OpConversionPattern<OpTy> {
 // linear, embedding
 //===----------------------------------------------------------------------===//
 
-/// The values that int8 activations stand for: code · scale, one scale per row
-/// or per `block` columns of a row, codes rounded half to even.
-static Value roundActivations(LinalgBuilder &b, Value x, int64_t block) {
-  Type f32 = b.getF32Type();
-  int64_t rank = b.rank(x);
-  SmallVector<Value> sizes = b.dims(x);
-  Value columns = sizes.back();
-  // Rows of scales: the leading dimensions and the number of blocks.
-  SmallVector<Value> scaleSizes(sizes);
-  scaleSizes.back() =
-      block == 0 ? b.index(1)
-                 : b.createOrFold<arith::CeilDivUIOp>(columns, b.index(block));
-  Value blockSize = block == 0 ? columns : b.index(block);
-  // The largest magnitude of each block: loops (leading…, block, column of the
-  // block); what is beyond the last column counts as zero.
-  SmallVector<Value> within(scaleSizes);
-  within.push_back(blockSize);
-  Value magnitudes =
-      b.generate(f32, within, [&](LinalgBuilder &b, ValueRange i) -> Value {
-        Value column = b.addIndex(b.mulIndex(i[rank - 1], blockSize), i[rank]);
-        Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult,
-                                             column, columns);
-        Value clamped = arith::SelectOp::create(b, inside, column, b.index(0));
-        SmallVector<Value> at(i.take_front(rank - 1));
-        at.push_back(clamped);
-        Value value = b.convert(b.extract(x, at), f32);
-        Value magnitude = math::AbsFOp::create(b, value);
-        return arith::SelectOp::create(b, inside, magnitude,
-                                       b.constant(f32, 0));
-      });
-  Value largest = b.reduceLast(
-      b.constant(f32, 0), magnitudes,
-      [](LinalgBuilder &b, ValueRange v) { return b.max(v[0], v[1]); });
-  return b.generate(f32, sizes, [&](LinalgBuilder &b, ValueRange i) -> Value {
-    SmallVector<Value> at(i.begin(), i.end());
-    Value value = b.convert(b.extract(x, at), f32);
-    at.back() = block == 0
-                    ? b.index(0)
-                    : b.createOrFold<arith::DivUIOp>(at.back(), b.index(block));
-    Value zero = b.constant(f32, 0);
-    Value scale = b.div(b.extract(largest, at), b.constant(f32, 127));
-    Value isZero =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale, zero);
-    Value code = math::RoundEvenOp::create(b, b.div(value, scale));
-    code = b.min(b.max(code, b.constant(f32, -127)), b.constant(f32, 127));
-    return arith::SelectOp::create(b, isZero, zero, b.mul(code, scale));
-  });
-}
-
 struct LowerLinear : Lowering<LinearOp> {
   using Lowering::Lowering;
   Value lower(LinearOp op, Adaptor operands, LinalgBuilder &b) const override {

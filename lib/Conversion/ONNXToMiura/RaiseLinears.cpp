@@ -22,7 +22,11 @@ using namespace miura::symbolic;
 Value Raiser::getLinearWeight(Value value, bool outIn, Value &root) {
   // Views of the stored matrix cancel or add up.
   Type type = getElementTypeOrSelf(value.getType());
+  Value expression;
   while (auto op = value.getDefiningOp<OnnxNodeOp>()) {
+    expression = getDequantized(value, root);
+    if (expression)
+      break;
     if (isNode(op, "Transpose")) {
       std::optional<SmallVector<int64_t>> perm = getInts(op, "perm");
       if (perm && *perm != SmallVector<int64_t>{1, 0})
@@ -36,11 +40,17 @@ Value Raiser::getLinearWeight(Value value, bool outIn, Value &root) {
     }
     value = getInput(op, 0);
   }
+  if (!expression) {
+    if (!isStored(value))
+      return {};
+    root = value;
+  } else {
+    value = expression;
+  }
   auto tensor = dyn_cast<RankedTensorType>(value.getType());
-  if (!isStored(value) || !tensor || tensor.getRank() != 2 ||
+  if (!tensor || tensor.getRank() != 2 ||
       !isa<FloatType>(tensor.getElementType()))
     return {};
-  root = value;
   Location loc = value.getLoc();
   if (!outIn) {
     tensor = RankedTensorType::get({tensor.getDimSize(1), tensor.getDimSize(0)},
@@ -77,7 +87,18 @@ bool Raiser::raiseProduct(OnnxNodeOp op) {
     if (!bias)
       return false;
   }
+  replaceByLinear(op, x, weight, root, bias,
+                  ComputeAttr::get(op.getContext(),
+                                   getElementTypeOrSelf(result.getType()),
+                                   builder.getF32Type(), 0));
+  return true;
+}
 
+void Raiser::replaceByLinear(OnnxNodeOp op, Value x, Value weight, Value root,
+                             Value bias, ComputeAttr compute) {
+  Value result = op.getResult(0);
+  const Shape *shape = analysis.getShape(x);
+  const Shape *resultShape = analysis.getShape(result);
   // Rows that were flattened for the product keep their own dimensions: the
   // result is flattened instead.
   Indices indices = analysis.makeIndices(x, "x");
@@ -95,16 +116,14 @@ bool Raiser::raiseProduct(OnnxNodeOp op) {
   Shape wide = *analysis.getShape(source);
   wide.back() = resultShape->back();
   Type element = getElementTypeOrSelf(result.getType());
-  auto linear = LinearOp::create(
-      builder, op.getLoc(), getType(wide, element), source, weight, bias,
-      makeId(root, op),
-      ComputeAttr::get(op.getContext(), element, builder.getF32Type(), 0));
+  auto linear =
+      LinearOp::create(builder, op.getLoc(), getType(wide, element), source,
+                       weight, bias, makeId(root, op), compute);
   analysis.setShape(linear, wide);
   Value value = linear;
   if (source != x)
     value = makeReshape(linear, *resultShape, op);
   replace(result, value);
-  return true;
 }
 
 void Raiser::foldBias(OnnxNodeOp add) {
@@ -135,22 +154,30 @@ bool Raiser::raiseEmbedding(OnnxNodeOp op) {
   if (!isNode(op, "Gather"))
     return false;
   Value data = getInput(op, 0), indices = getInput(op, 1);
-  auto type = dyn_cast<RankedTensorType>(data.getType());
-  if (!isStored(data) || !type || type.getRank() != 2 ||
-      !isa<FloatType>(type.getElementType()) || getInt(op, "axis", 0) != 0 ||
-      !analysis.getShape(indices) || analysis.getShape(indices)->empty())
+  if (getInt(op, "axis", 0) != 0 || !analysis.getShape(indices) ||
+      analysis.getShape(indices)->empty())
     return false;
   builder.setInsertionPoint(op);
+  Value root = data;
+  if (!isStored(data)) {
+    data = getDequantized(data, root);
+    if (!data)
+      return false;
+  }
+  auto type = dyn_cast<RankedTensorType>(data.getType());
+  if (!type || type.getRank() != 2 || !isa<FloatType>(type.getElementType()))
+    return false;
   replace(op.getResult(0),
           EmbeddingOp::create(builder, op.getLoc(), op.getResult(0).getType(),
-                              indices, data, makeId(data, op)));
+                              indices, data, makeId(root, op)));
   return true;
 }
 
 void Raiser::raiseLinears() {
   forEachNode([&](OnnxNodeOp op) {
-    if (!raiseProduct(op))
-      raiseEmbedding(op);
+    (void)(raiseProduct(op) || raiseEmbedding(op) || raiseQuantizedGather(op) ||
+           raiseMatMulNBits(op) || raiseMatMulBnb4(op) ||
+           raiseGatherBlockQuantized(op));
   });
   forEachNode([&](OnnxNodeOp op) { foldBias(op); });
 }

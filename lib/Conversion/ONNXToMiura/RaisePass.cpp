@@ -227,7 +227,7 @@ void Raiser::finish() {
   });
 }
 
-void Raiser::run() {
+LogicalResult Raiser::run() {
   readTypes();
   raiseConstants();
   // Products and norms first: what they make is opaque to the analysis, which
@@ -241,8 +241,11 @@ void Raiser::run() {
   raiseAttentions();
   raiseViews();
   raiseElementwise();
+  if (hasFailed)
+    return failure();
   setRoles();
   finish();
+  return success();
 }
 
 namespace {
@@ -254,7 +257,8 @@ struct RaisePass : public miura::impl::RaisePassBase<RaisePass> {
         continue;
       if (!func.getBody().hasOneBlock())
         continue;
-      Raiser(module, func).run();
+      if (failed(Raiser(module, func).run()))
+        return signalPassFailure();
     }
   }
 };

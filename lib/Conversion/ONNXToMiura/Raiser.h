@@ -16,6 +16,7 @@
 #ifndef MIURA_LIB_CONVERSION_ONNXTOMIURA_RAISER_H
 #define MIURA_LIB_CONVERSION_ONNXTOMIURA_RAISER_H
 
+#include "StoredCodes.h"
 #include "miura/Conversion/ONNXToMiura/TensorAnalysis.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
@@ -32,9 +33,10 @@ public:
 
   Raiser(mlir::ModuleOp module, mlir::func::FuncOp func)
       : module(module), func(func), builder(func.getContext()),
-        analysis(context) {}
+        analysis(context), stored(module) {}
 
-  void run();
+  /// Fails where a node contradicts its operator; the error names it.
+  mlir::LogicalResult run();
 
 private:
   // The phases, in this order.
@@ -72,8 +74,42 @@ private:
   /// A stored matrix as out × in, or null.
   mlir::Value getLinearWeight(mlir::Value value, bool outIn, mlir::Value &root);
   bool raiseProduct(OnnxNodeOp op);
+  /// Puts `x · weightᵀ` in place of the node's result. `root` is the stored
+  /// tensor that names the use.
+  void replaceByLinear(OnnxNodeOp op, mlir::Value x, mlir::Value weight,
+                       mlir::Value root, mlir::Value bias, ComputeAttr compute);
   bool raiseEmbedding(OnnxNodeOp op);
   void foldBias(OnnxNodeOp add);
+
+  // RaiseQuantized.cpp
+  /// The expression of the matrix that a DequantizeLinear of stored codes is,
+  /// or null. `root` is what stores the codes.
+  mlir::Value getDequantized(mlir::Value value, mlir::Value &root);
+  bool raiseQuantizedGather(OnnxNodeOp op);
+
+  // RaiseBlockQuantized.cpp
+  bool raiseMatMulNBits(OnnxNodeOp op);
+  bool raiseMatMulBnb4(OnnxNodeOp op);
+  bool raiseGatherBlockQuantized(OnnxNodeOp op);
+  /// What stores a value, through changes of shape; null if nothing does.
+  mlir::Value getStored(mlir::Value value);
+  /// An error at a node that contradicts its operator. Raising fails.
+  mlir::InFlightDiagnostic reject(OnnxNodeOp op);
+
+  /// Codes of `bits` and what they mean, `out × in` as the file stores them.
+  struct CodedMatrix {
+    mlir::Value codes;  // in any stored type
+    mlir::Value scales; // of the shape below, or the same number of elements
+    mlir::Value zeros;  // null: `zero`
+    int64_t rows, columns, storedColumns;
+    unsigned bits;
+    bool isUnsigned;
+    unsigned zero;                    // where there are no zeros
+    llvm::SmallVector<int64_t> block; // as of miura.dequantize
+    mlir::RankedTensorType scalesType, zerosType;
+  };
+  /// Its expression; null where its bytes cannot be had.
+  mlir::Value makeDequantize(const CodedMatrix &matrix, mlir::Location loc);
 
   // RaiseNorms.cpp
   /// `value` = x / sqrt(mean(x²) + ε), without a scale.
@@ -134,6 +170,8 @@ private:
   mlir::OpBuilder builder;
   symbolic::Context context;
   TensorAnalysis analysis;
+  StoredCodes stored;
+  bool hasFailed = false;
   llvm::StringSet<> ids;
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, mlir::Value> splits;
 };

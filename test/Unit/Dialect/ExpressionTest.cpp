@@ -179,6 +179,20 @@ TEST_F(ExpressionTest, Lookup) {
       (Floats{1, 2, 3, 4, 7, 8, 1, 2}));
 }
 
+TEST_F(ExpressionTest, DequantizesNumbers) {
+  // A codebook whose entries are scaled in blocks, as NF4's are.
+  EXPECT_EQ(
+      evaluate("%c = arith.constant dense<[[0, 1], [-1, 0]]> : tensor<2x2xi2>\n"
+               "%b = arith.constant dense<[[1.0], [3.0], [5.0], [7.0]]> : "
+               "tensor<4x1xf32>\n"
+               "%l = miura.lookup %c, %b : tensor<2x2xi2>, tensor<4x1xf32> -> "
+               "tensor<2x2xf32>\n"
+               "%s = arith.constant dense<[[0.5], [2.0]]> : tensor<2x1xf32>\n"
+               "%0 = miura.dequantize %l, %s block [1, 2] : tensor<2x2xf32>, "
+               "tensor<2x1xf32> -> tensor<2x2xf32>"),
+      (Floats{0.5, 1.5, 14, 2}));
+}
+
 TEST_F(ExpressionTest, Unprune) {
   EXPECT_EQ(
       evaluate(

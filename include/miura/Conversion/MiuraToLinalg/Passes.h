@@ -20,6 +20,8 @@
 
 namespace miura {
 
+class LinalgBuilder;
+
 /// The suffix of the function that holds the expressions of another.
 inline constexpr llvm::StringLiteral kWeightsFunctionSuffix = ".weights";
 /// Marks an argument that stands for a weight expression.
@@ -36,6 +38,11 @@ void populateMiuraModelToLinalgPatterns(const mlir::TypeConverter &converter,
 /// The same for session ops.
 void populateMiuraSessionToLinalgPatterns(const mlir::TypeConverter &converter,
                                           mlir::RewritePatternSet &patterns);
+
+/// The values, f32, that int8 activations stand for: code · scale, with one
+/// scale per row (`block` 0) or per `block` columns of a row, as
+/// `#miura.compute` defines them.
+mlir::Value roundActivations(LinalgBuilder &b, mlir::Value x, int64_t block);
 
 #define GEN_PASS_REGISTRATION
 #include "miura/Conversion/MiuraToLinalg/Passes.h.inc"

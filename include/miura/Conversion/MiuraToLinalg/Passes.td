@@ -75,4 +75,35 @@ def OutlineExpressionsPass : Pass<"miura-outline-expressions", "::mlir::ModuleOp
   }];
 }
 
+def RoundActivationsPass : Pass<"miura-round-activations", "::mlir::ModuleOp"> {
+  let summary = "Take the rounding of activations in blocks out of linears";
+  let description = [{
+    A linear with `compute(i8, f32, block = n)` rounds its input to int8 with a
+    scale per n columns, which files ask for that were quantized for such
+    products (`accuracy_level` 4 of MatMulNBits). Kernels of linears know one
+    scale per row, so the rounding becomes elementwise code before the linear,
+    once for all linears of an input, and the linear computes in f32.
+
+    ```mlir
+    %y = miura.linear %x, %w id("q") compute(i8, f32, 32) : (tensor<?x?x288xf32>, tensor<288x288xf32>) -> tensor<?x?x288xf32>
+    ```
+    becomes
+    ```mlir
+    %m = …             // the largest magnitude of each 32 columns, by linalg
+    %r = …             // round(x · 127 / m) · m / 127
+    %y = miura.linear %r, %w id("q") compute(f32, f32) : …
+    ```
+
+    Contract: any level with linears. Linears with a scale per row are left to
+    their kernels.
+
+    Numerics: the same products, summed in f32 where `#miura.compute` sums them
+    in i32 within a block: equal to f32 rounding.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
 #endif // MIURA_CONVERSION_MIURATOLINALG_PASSES_TD

@@ -170,7 +170,10 @@ LogicalResult DequantizeOp::verify() {
     return emitOpError("expects codes and a result of one shape, but got ")
            << codes << " and " << result;
   unsigned bits = codes.getElementTypeBitWidth();
-  if (bits < 2 || bits > 8)
+  if (isa<FloatType>(codes.getElementType())) {
+    if (getIsUnsigned())
+      return emitOpError("has codes without signedness, but says unsigned");
+  } else if (bits < 2 || bits > 8)
     return emitOpError("expects codes of 2 to 8 bits, but got ") << codes;
   if ((int64_t)getBlock().size() != codes.getRank() ||
       scales.getRank() != codes.getRank())
@@ -207,7 +210,9 @@ static HostTensor dequantizeRows(DequantizeOp op, const HostTensor &codes,
   result.type = RankedTensorType::get(
       codes.getShape(), op.getResult().getType().getElementType());
   result.floats.resize(codes.getNumElements());
-  unsigned bits = op.getCodes().getType().getElementTypeBitWidth();
+  bool isFloat = codes.isFloat();
+  unsigned bits =
+      isFloat ? 8 : op.getCodes().getType().getElementTypeBitWidth();
   int32_t mask = (1 << bits) - 1;
   int32_t sign = op.getIsUnsigned() ? 0 : 1 << (bits - 1);
   auto code = [&](int32_t value) { return ((value & mask) ^ sign) - sign; };
@@ -236,8 +241,9 @@ static HostTensor dequantizeRows(DequantizeOp op, const HostTensor &codes,
       if (zeros)
         zero =
             zeros->isFloat() ? zeros->floats[place] : code(zeros->ints[place]);
-      result.floats[flat + c] =
-          (code(codes.ints[flat + c]) - zero) * scales.floats[place];
+      float number =
+          isFloat ? codes.floats[flat + c] : (float)code(codes.ints[flat + c]);
+      result.floats[flat + c] = (number - zero) * scales.floats[place];
     }
     for (int64_t i = last - 1; i >= 0 && ++index[i] == shape[i]; --i)
       index[i] = 0;

@@ -57,13 +57,15 @@ def Miura_WeightOp : Miura_ExpressionOp<"weight", [DeclareOpInterfaceMethods<Sym
 //===----------------------------------------------------------------------===//
 
 def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize", [], ["evaluateRows", "getMaskedOperand"]> {
-  let summary = "Integer codes times block scales";
+  let summary = "Codes times block scales";
   let description = [{
     `result[i…] = (codes[i…] − zeros[⌊i/block⌋…]) · scales[⌊i/block⌋…]`, where
     `block` has one size per dimension; a size of 0 means the whole dimension.
     Codes are signless `iN` (2 ≤ N ≤ 8) read as signed two's complement, or as
-    unsigned where `unsigned` is set. Scales have the shape ⌈dim/block⌉ in every
-    dimension and may themselves be an expression (second-level scales). Zeros,
+    unsigned where `unsigned` is set; or floating-point numbers, as fp8 and fp4
+    tensors and `miura.lookup` have (NF4: a codebook, then block scales). Scales
+    have the shape ⌈dim/block⌉ in every dimension
+    and may themselves be an expression (second-level scales). Zeros,
     where present, have the shape of the scales and the codes' integer type, or
     a floating-point type. The result has the scales' element type, or `f32`
     where `as` says so.
@@ -75,7 +77,7 @@ def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize", [], ["evaluateRows", "
     Source: Jacob et al., arXiv:1712.05877, eq. (1); blocks as in ONNX
     DequantizeLinear-21.
   }];
-  let arguments = (ins Miura_IntTensor:$codes, Miura_FloatTensor:$scales,
+  let arguments = (ins RankedTensorOf<[AnyInteger, AnyFloat]>:$codes, Miura_FloatTensor:$scales,
                        Optional<RankedTensorOf<[AnyInteger, AnyFloat]>>:$zeros,
                        DenseI64ArrayAttr:$block, UnitAttr:$is_unsigned);
   let results = (outs Miura_FloatTensor:$result);
