@@ -68,6 +68,9 @@ void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
   pm.addPass(createCheckOnnxLoweringPass());
   // What the file calls its inputs and outputs, while they are there.
   pm.addPass(createRecordSignaturePass());
+  // Kernels compute in f32; before a session is formed, so that its caches are
+  // f32 too, and after the file's types were noted.
+  pm.addPass(createWidenActivationsPass());
   pm.addPass(createFormSessionPass());
 }
 

@@ -177,7 +177,7 @@ void Raiser::raiseLinears() {
   forEachNode([&](OnnxNodeOp op) {
     (void)(raiseProduct(op) || raiseEmbedding(op) || raiseQuantizedGather(op) ||
            raiseMatMulNBits(op) || raiseMatMulBnb4(op) ||
-           raiseGatherBlockQuantized(op));
+           raiseGatherBlockQuantized(op) || raiseIntegerProduct(op));
   });
   forEachNode([&](OnnxNodeOp op) { foldBias(op); });
 }

@@ -69,9 +69,10 @@ Expr Raiser::getVisible(Expr mask, bool strict) {
     return nullptr;
   if (*k == 0)
     return context.boolean(true);
-  // exp(score − 1e30) is 0 whatever the score; a query that sees no key is the
-  // caller's to think of.
-  if (std::isinf(*k) ? *k < 0 : (!strict && *k <= -1e30))
+  // exp(score − 65504) is 0 whatever the score: the lowest number of f16, which
+  // files in half precision have. A query that sees no key is the caller's to
+  // think of.
+  if (std::isinf(*k) ? *k < 0 : (!strict && *k <= -65504))
     return context.boolean(false);
   return nullptr;
 }

@@ -125,6 +125,12 @@ Value Raiser::getDequantized(Value value, Value &root) {
     codes = getInput(gather, 0);
     isGather = true;
   }
+  // A transposition of codes is one of the expression, where scales follow.
+  bool isTransposed = false;
+  if (OnnxNodeOp transpose = getNode(codes, "Transpose"); transpose) {
+    codes = getInput(transpose, 0);
+    isTransposed = true;
+  }
   auto type = dyn_cast<RankedTensorType>(codes.getType());
   if (!isStored(codes) || !isStored(scales) || (zeros && !isStored(zeros)) ||
       !type || type.getRank() != 2)
@@ -155,6 +161,8 @@ Value Raiser::getDequantized(Value value, Value &root) {
   int64_t axis = getInt(op, "axis", 1), block = getInt(op, "block_size", 0);
   if (axis < 0)
     axis += 2;
+  if (isTransposed)
+    axis = 1 - axis;
   if (axis < 0 || axis > 1) {
     reject(op) << "has the axis " << getInt(op, "axis", 1)
                << ", but its input has 2 dimensions";
@@ -162,6 +170,8 @@ Value Raiser::getDequantized(Value value, Value &root) {
   }
   SmallVector<int64_t> shape{1, 1};
   matrix.block = {0, 0};
+  if (isTransposed && (isGather || scaleType.getRank() == 2))
+    return {};
   if (scaleType.getNumElements() != 1 || scaleType.getRank() == 2) {
     matrix.block[axis] = 1;
     shape[axis] = type.getDimSize(axis);
@@ -200,6 +210,12 @@ Value Raiser::getDequantized(Value value, Value &root) {
     hasFailed = true;
     return {};
   }
+  if (isTransposed)
+    expression = TransposeOp::create(
+        builder, op.getLoc(),
+        RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)},
+                              scaleElement),
+        expression);
   if (scaleElement != result)
     expression = ConvertOp::create(
         builder, op.getLoc(),

@@ -87,6 +87,10 @@ private:
   mlir::Value getDequantized(mlir::Value value, mlir::Value &root);
   bool raiseQuantizedGather(OnnxNodeOp op);
 
+  // RaiseDynamicQuantized.cpp
+  /// MatMulInteger times its scales.
+  bool raiseIntegerProduct(OnnxNodeOp op);
+
   // RaiseBlockQuantized.cpp
   bool raiseMatMulNBits(OnnxNodeOp op);
   bool raiseMatMulBnb4(OnnxNodeOp op);
@@ -172,6 +176,8 @@ private:
   TensorAnalysis analysis;
   StoredCodes stored;
   bool hasFailed = false;
+  /// Codes of activations as the numbers that they stand for.
+  llvm::DenseMap<mlir::Value, mlir::Value> roundedInputs;
   llvm::StringSet<> ids;
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, mlir::Value> splits;
 };

@@ -101,7 +101,7 @@ func.func @per_channel(%x: tensor<5x20xf16>) -> tensor<5x3xf16> {
   %s = arith.constant dense<[0.5, 1.0, 2.0]> : tensor<3xf16>
   %z = arith.constant dense<128> : tensor<3xui8>
   %d = miura.onnx_node "DequantizeLinear"(%w, %s, %z) {axis = 0 : si64} version(21) : (tensor<3x20xui8>, tensor<3xf16>, tensor<3xui8>) -> tensor<3x20xf16>
-  %t = miura.onnx_node "Transpose"(%d) {perm = [1 : si64, 0 : si64]} version(21) : (tensor<3x20xf16>) -> tensor<20x3xf16>
+  %t = miura.onnx_node "Transpose"(%d) {perm = array<i64: 1, 0>} version(21) : (tensor<3x20xf16>) -> tensor<20x3xf16>
   %y = miura.onnx_node "MatMul"(%x, %t) version(13) : (tensor<5x20xf16>, tensor<20x3xf16>) -> tensor<5x3xf16>
   return %y : tensor<5x3xf16>
 }
@@ -148,4 +148,43 @@ func.func @vector(%x: tensor<5x3xf32>) -> tensor<5x3xf32> {
   %d = miura.onnx_node "DequantizeLinear"(%w, %s) version(21) : (tensor<3xi32>, tensor<f32>) -> tensor<3xf32>
   %y = miura.onnx_node "Add"(%x, %d) version(13) : (tensor<5x3xf32>, tensor<3xf32>) -> tensor<5x3xf32>
   return %y : tensor<5x3xf32>
+}
+
+// -----
+
+// Codes may be transposed before they are dequantized, as a tied head's are.
+// CHECK-LABEL: func @transposed_codes(
+// CHECK: %[[D:.*]] = miura.dequantize %{{.*}}, %{{.*}} block [1, 0] : tensor<3x20xi8>, tensor<3x1xf32> -> tensor<3x20xf32>
+// CHECK-NOT: miura.transpose
+// CHECK: miura.linear %{{.*}}, %[[D]]
+func.func @transposed_codes(%x: tensor<5x20xf32>) -> tensor<5x3xf32> {
+  %w = arith.constant dense<2> : tensor<3x20xi8>
+  %s = arith.constant dense<[0.5, 1.0, 2.0]> : tensor<3xf32>
+  %t = miura.onnx_node "Transpose"(%w) {perm = array<i64: 1, 0>} version(21) : (tensor<3x20xi8>) -> tensor<20x3xi8>
+  %d = miura.onnx_node "DequantizeLinear"(%t, %s) {axis = 1 : si64} version(21) : (tensor<20x3xi8>, tensor<3xf32>) -> tensor<20x3xf32>
+  %y = miura.onnx_node "MatMul"(%x, %d) version(13) : (tensor<5x20xf32>, tensor<20x3xf32>) -> tensor<5x3xf32>
+  return %y : tensor<5x3xf32>
+}
+
+// -----
+
+// An integer product with its scales is a linear of the numbers that the codes
+// stand for; the rounding of activations stays the file's.
+// CHECK-LABEL: func @dynamic(
+// CHECK: %[[Q:.*]]:3 = miura.onnx_node "DynamicQuantizeLinear"
+// CHECK: %[[N:.*]] = miura.onnx_node "DequantizeLinear"(%[[Q]]#0, %[[Q]]#1, %[[Q]]#2)
+// CHECK: %[[D:.*]] = miura.dequantize %{{.*}}, %{{.*}}, %{{.*}} block [0, 1] unsigned : tensor<4x2xi8>, tensor<1x2xf32>, tensor<1x2xi8> -> tensor<4x2xf32>
+// CHECK: %[[T:.*]] = miura.transpose %[[D]]
+// CHECK: miura.linear %[[N]], %[[T]]
+// CHECK-NOT: MatMulInteger
+func.func @dynamic(%x: tensor<?x?x4xf32, #miura.dims<"b", "t", "">>) -> tensor<?x?x2xf32> {
+  %w = arith.constant dense<2> : tensor<4x2xui8>
+  %s = arith.constant dense<[0.5, 1.0]> : tensor<2xf32>
+  %z = arith.constant dense<[3, 4]> : tensor<2xui8>
+  %q:3 = miura.onnx_node "DynamicQuantizeLinear"(%x) version(11) : (tensor<?x?x4xf32, #miura.dims<"b", "t", "">>) -> (tensor<?x?x4xui8>, tensor<f32>, tensor<ui8>)
+  %p = miura.onnx_node "MatMulInteger"(%q#0, %w, %q#2, %z) version(10) : (tensor<?x?x4xui8>, tensor<4x2xui8>, tensor<ui8>, tensor<2xui8>) -> tensor<?x?x2xi32>
+  %f = miura.onnx_node "Cast"(%p) {to = 1 : si64} version(13) : (tensor<?x?x2xi32>) -> tensor<?x?x2xf32>
+  %m = miura.onnx_node "Mul"(%q#1, %s) version(13) : (tensor<f32>, tensor<2xf32>) -> tensor<2xf32>
+  %y = miura.onnx_node "Mul"(%f, %m) version(13) : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  return %y : tensor<?x?x2xf32>
 }

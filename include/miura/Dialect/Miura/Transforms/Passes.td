@@ -65,4 +65,35 @@ def RecordSignaturePass : Pass<"miura-record-signature", "mlir::ModuleOp"> {
   let dependentDialects = ["::miura::MiuraDialect"];
 }
 
+def WidenActivationsPass : Pass<"miura-widen-activations", "mlir::ModuleOp"> {
+  let summary = "Carry activations of f16 and bf16 in f32";
+  let description = [{
+    Kernels compute in f32. In a model whose file computes in f16 or bf16 every
+    activation becomes f32, arguments and results too (caches among them: who
+    calls converts at the boundary, which is exact on the way in); weights keep
+    their bytes and are read through `miura.convert`, so nothing grows. Small
+    tables that are no weight of a product (norm scales, cosines) become f32.
+
+    ```mlir
+    func.func @main(%x: tensor<?x?x64xf16>) -> tensor<?x?x8xf16> {
+      %w = miura.weight @w : tensor<8x64xf16>
+      %y = miura.linear %x, %w id("w") compute(f16, f32) : …
+    ==>
+    func.func @main(%x: tensor<?x?x64xf32>) -> tensor<?x?x8xf32> {
+      %w = miura.weight @w : tensor<8x64xf16>
+      %v = miura.convert %w : tensor<8x64xf16> -> tensor<8x64xf32>
+      %y = miura.linear %x, %v id("w") compute(f32, f32) : …
+    ```
+
+    Contract: model level or later, before kernels are formed. Nodes of the file
+    that name a type (Cast's `to`) name f32 after it. A model without narrow
+    activations is left as it is.
+
+    Numerics: not those of the file, but nearer to the real numbers: no
+    activation is rounded to 11 (f16) or 8 (bf16) bits. Results differ from the
+    file's arithmetic by what that rounds.
+  }];
+  let dependentDialects = ["::miura::MiuraDialect", "::mlir::arith::ArithDialect"];
+}
+
 #endif // MIURA_DIALECT_MIURA_TRANSFORMS_PASSES_TD
