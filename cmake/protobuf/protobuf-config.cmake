@@ -1,3 +1,6 @@
 # Debian's protobuf has no package file of its own, which ONNX's asks for;
-# CMake's find module serves.
+# CMake's find module serves. The static library, because libsentencepiece.so
+# brings another version of protobuf under the same names: see
+# hide-protobuf.map.
+set(Protobuf_USE_STATIC_LIBS ON)
 include(FindProtobuf)
