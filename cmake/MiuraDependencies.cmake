@@ -33,7 +33,8 @@ add_link_options(
   "LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/protobuf/hide-protobuf.map")
 find_package(ONNX REQUIRED CONFIG HINTS "${_miura_cache}/onnx-1.23.2")
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(SENTENCEPIECE REQUIRED sentencepiece)
+list(FILTER SENTENCEPIECE_LINK_LIBRARIES EXCLUDE REGEX "_train") # not needed
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 # Debian's OpenBLAS has LAPACK's symbols too.
 find_library(OPENBLAS_LIBRARY openblas REQUIRED)

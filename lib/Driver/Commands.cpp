@@ -29,6 +29,8 @@ llvm::ArrayRef<const Command *> miura::driver::getCommands() {
       &compressCommand, //
       &compileCommand,  //
       &runCommand,      //
+      &generateCommand, //
+      &evalCommand,     //
       &benchCommand,    //
       &selfTestCommand, //
   };

@@ -20,6 +20,8 @@ namespace miura::driver {
 extern const Command benchCommand;
 extern const Command compileCommand;
 extern const Command compressCommand;
+extern const Command evalCommand;
+extern const Command generateCommand;
 extern const Command importCommand;
 extern const Command inspectCommand;
 extern const Command runCommand;

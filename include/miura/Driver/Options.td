@@ -29,14 +29,33 @@ def cmd_run : SubCommand<"run", "Run a model on its file's inputs",
     "miura run MODEL --inputs DIR [--check] [--save DIR] [--reference]">;
 def cmd_bench : SubCommand<"bench", "Measure how fast a model runs here",
     "miura bench MODEL [--prompt-tokens N] [--new-tokens N]">;
+def cmd_generate : SubCommand<"generate", "Let a model continue a text",
+    "miura generate MODEL --tokenizer T --prompt TEXT [--tokens N] "
+    "[--temperature X] [--top-k K] [--top-p P] [--seed N] [--stop ID]">;
+def cmd_eval : SubCommand<"eval", "Measure how well a model predicts a text",
+    "miura eval MODEL --text FILE --tokenizer T [--context N] "
+    "[--windows N | --documents [A:]N] [--bos ID|none] [--separator S] "
+    "[--against REFERENCE]">;
 // Hidden: how our own failures are reported, for tests.
 def cmd_selftest : SubCommand<"self-test", "Fail in a given way",
     "miura self-test MODEL.mlir --failure=KIND">;
 
 // The commands that run a model.
-defvar all = [cmd_import, cmd_inspect, cmd_compress, cmd_compile, cmd_run, cmd_bench,
-              cmd_selftest];
+defvar all = [
+  cmd_import,
+  cmd_inspect,
+  cmd_compress,
+  cmd_compile,
+  cmd_run,
+  cmd_generate,
+  cmd_eval,
+  cmd_bench,
+  cmd_selftest,
+];
+
 defvar writing = [cmd_import, cmd_compress, cmd_compile];
+// The commands that cut a text into sequences of tokens.
+defvar reading = [cmd_eval];
 
 //===----------------------------------------------------------------------===//
 // Helpers
@@ -89,8 +108,6 @@ defm exclude_layers : V<"exclude", "GLOB",
     "Keep layers of such names as they are (may be repeated)", [cmd_compress]>;
 defm original : V<"original", "MODEL",
     "The model that a bundle was made from, to compress it anew", [cmd_compress]>;
-defm tokenizer : V<"tokenizer", "FILE",
-    "Put this tokenizer into the bundle (bytes: a token is a byte)", [cmd_compress]>;
 def print_pipeline : F<"print-pipeline",
     "Print the passes that run, as miura-opt takes them; without -o nothing "
     "else is done", [cmd_compress, cmd_compile]>;
@@ -116,6 +133,42 @@ defm new_tokens : V<"new-tokens", "N",
     "Tokens written after it (default: 64)", [cmd_bench]>;
 defm rounds : V<"rounds", "N", "Rounds to take medians of (default: 7)",
                 [cmd_bench]>;
+defm tokenizer : V<"tokenizer", "T",
+    "A SentencePiece file .model, a tokenizer.json, or the word bytes (default: "
+    "the bundle's); compress puts it into the bundle",
+    !listconcat([cmd_compress, cmd_generate], reading)>;
+defm prompt : V<"prompt", "TEXT", "The text to continue", [cmd_generate]>;
+defm tokens : V<"tokens", "N", "Stop after N tokens (default: 256)",
+                [cmd_generate]>;
+defm temperature : V<"temperature", "X",
+    "Draw tokens at random, from probabilities of logits / X; 0 takes the most "
+    "probable (default: 0, or 1 with --top-k, --top-p or --seed)",
+    [cmd_generate]>;
+defm top_k : V<"top-k", "K", "Draw from the K most probable tokens",
+               [cmd_generate]>;
+defm top_p : V<"top-p", "P",
+    "Draw from the most probable tokens that together have probability P",
+    [cmd_generate]>;
+defm seed : V<"seed", "N", "Draw other tokens (default: 0)", [cmd_generate]>;
+defm stop : V<"stop", "ID",
+    "Stop at this token too; may be given several times", [cmd_generate]>;
+
+defm text : V<"text", "FILE", "The text (-: standard input)", reading>;
+defm context : V<"context", "N",
+    "Tokens of a window, or of a document at most (default: the model's, at "
+    "most 2048)", reading>;
+defm windows : V<"windows", "N", "Take the first N windows of the text",
+                 reading>;
+defm documents : V<"documents", "[A:]N",
+    "Take N documents from number A (default: 0) on, each on its own", reading>;
+defm separator : V<"separator", "S",
+    "What stands between documents (default: <|endoftext|>)", reading>;
+defm bos : V<"bos", "ID|none",
+    "The token that the text or each document begins with (default: as the "
+    "tokenizer has it)", reading>;
+defm against : V<"against", "REFERENCE",
+    "Compare with this model: KL divergence and agreement of the best token",
+    [cmd_eval]>;
 
 defm failure : V<"failure", "KIND",
     "crash, invalid (broken IR) or input (a fault of the file)", [cmd_selftest]>;
