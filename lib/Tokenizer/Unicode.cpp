@@ -12,7 +12,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Unicode.h"
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <utf8proc.h>
 
 using namespace miura;
@@ -163,6 +165,61 @@ bool unicode::endsWithWord(StringRef text) {
   return !text.empty() && isWord(lastCharacter(text, length));
 }
 
+/// Whether a normal form treats `c` otherwise since Unicode 10 than before: it
+/// decomposes, composes or is reordered. The Python package `tokenizers` has
+/// the tables of Unicode 9, in which these stand for themselves; ids are equal
+/// only if they do so here.
+static bool isNewerThanTables(char32_t c) {
+  struct Range {
+    char32_t first, last;
+  };
+  static constexpr Range ranges[] = {
+      {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},
+      {0x9FE, 0x9FE},     {0xC3C, 0xC3C},     {0xD3B, 0xD3C},
+      {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},
+      {0x1DF6, 0x1DFA},   {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},
+      {0xA82C, 0xA82C},   {0xAB69, 0xAB69},   {0x10781, 0x10785},
+      {0x10787, 0x107B0}, {0x107B2, 0x107BA}, {0x10D24, 0x10D27},
+      {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50},
+      {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B},
+      {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11930},
+      {0x11938, 0x11938}, {0x1193D, 0x1193E}, {0x11943, 0x11943},
+      {0x119E0, 0x119E0}, {0x11A34, 0x11A34}, {0x11A47, 0x11A47},
+      {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45},
+      {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1},
+      {0x1E030, 0x1E06D}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136},
+      {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF},
+      {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+  const Range *range =
+      std::lower_bound(std::begin(ranges), std::end(ranges), c,
+                       [](const Range &r, char32_t c) { return r.last < c; });
+  return range != std::end(ranges) && range->first <= c;
+}
+
+/// Appends a normal form of `text`, in which no such character is.
+static void appendNormalized(StringRef text, unicode::NormalForm form,
+                             std::string &result) {
+  using unicode::NormalForm;
+  if (text.empty())
+    return;
+  unsigned options = UTF8PROC_STABLE;
+  options |= form == NormalForm::C || form == NormalForm::KC
+                 ? UTF8PROC_COMPOSE
+                 : UTF8PROC_DECOMPOSE;
+  if (form == NormalForm::KC || form == NormalForm::KD)
+    options |= UTF8PROC_COMPAT;
+  utf8proc_uint8_t *normalized = nullptr;
+  utf8proc_ssize_t length =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()),
+                   static_cast<utf8proc_ssize_t>(text.size()), &normalized,
+                   static_cast<utf8proc_option_t>(options));
+  if (length < 0)
+    result += text;
+  else
+    result.append(reinterpret_cast<const char *>(normalized), length);
+  std::free(normalized);
+}
+
 std::string unicode::normalize(StringRef text, NormalForm form) {
   // ASCII is in every normal form.
   bool isAscii = true;
@@ -170,20 +227,16 @@ std::string unicode::normalize(StringRef text, NormalForm form) {
     isAscii &= static_cast<unsigned char>(c) < 0x80;
   if (isAscii)
     return text.str();
-  unsigned options = UTF8PROC_STABLE;
-  options |= form == NormalForm::C || form == NormalForm::KC
-                 ? UTF8PROC_COMPOSE
-                 : UTF8PROC_DECOMPOSE;
-  if (form == NormalForm::KC || form == NormalForm::KD)
-    options |= UTF8PROC_COMPAT;
-  utf8proc_uint8_t *result = nullptr;
-  utf8proc_ssize_t length =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()),
-                   static_cast<utf8proc_ssize_t>(text.size()), &result,
-                   static_cast<utf8proc_option_t>(options));
-  std::string normalized =
-      length < 0 ? text.str()
-                 : std::string(reinterpret_cast<const char *>(result), length);
-  std::free(result);
-  return normalized;
+  std::string result;
+  StringRef start = text;
+  for (StringRef rest = text; !rest.empty();) {
+    StringRef here = rest;
+    if (!isNewerThanTables(takeFront(rest)))
+      continue;
+    appendNormalized(start.drop_back(here.size()), form, result);
+    result += here.drop_back(rest.size());
+    start = rest;
+  }
+  appendNormalized(start, form, result);
+  return result;
 }

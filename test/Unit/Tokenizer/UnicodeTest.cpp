@@ -82,6 +82,12 @@ TEST(Unicode, ComposesAndDecomposes) {
   EXPECT_EQ(unicode::normalize("\xEF\xAC\x81", unicode::NormalForm::KC), "fi");
   EXPECT_EQ(unicode::normalize("\xEF\xAC\x81", unicode::NormalForm::C),
             "\xEF\xAC\x81");
+  // What Unicode 10 and later decompose stands for itself, as in the Python
+  // package, and what is around it does not.
+  EXPECT_EQ(unicode::normalize("e\xCC\x81\xF0\x9E\x80\xB0\xC2\xB2",
+                               unicode::NormalForm::KC),
+            "\xC3\xA9\xF0\x9E\x80\xB0"
+            "2");
   // A zero is a character like others.
   EXPECT_EQ(unicode::normalize(llvm::StringRef("\xC3\xA9\0x", 4),
                                unicode::NormalForm::C),
