@@ -114,6 +114,6 @@ both have the same best token; without it, `kl` and `top1` are null.
 Example:
   $ miura eval stories15M.onnx --tokenizer tokenizer.model --text stories.txt \
       --documents 0:60 --context 256
-  perplexity 2.8215, nll 1.037263, over 11209 tokens
+  perplexity 2.8215, nll 1.037256, over 11209 tokens
 )",
                                             run};
