@@ -123,8 +123,8 @@ def main():
         if abs(outside - got["nll"]) > 1e-4 * outside:
             sys.exit(f"FAILED: nll {got['nll']}, by ONNX Runtime {outside}")
     for key, value in want.items():
-        # Sums of one set of logits in two orders.
-        if got[key] != value if value is None or key in ("tokens", "top1") else abs(got[key] - value) > 1e-9 * max(1, abs(value)):
+        # The command puts several short sequences into a step, so that its kernels are of another shape and round otherwise.
+        if got[key] != value if value is None or key in ("tokens", "top1") else abs(got[key] - value) > 1e-6 * max(1, abs(value)):
             sys.exit(f"FAILED: {key} is {got[key]}, expected {value}")
     print(f"{got} equal")
 
