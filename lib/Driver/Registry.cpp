@@ -24,6 +24,8 @@
 #include "miura/Pipelines/Compile.h"
 #include "miura/Target/Reference/Reference.h"
 #include "miura/Transforms/Certificates/Passes.h"
+#include "miura/Transforms/LowRank/Passes.h"
+#include "miura/Transforms/Prune/Passes.h"
 #include "miura/Transforms/Quantize/Passes.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -49,6 +51,8 @@ void miura::driver::registerAllMiura(mlir::DialectRegistry &registry) {
     registerStepPasses();
     registerCompilePipeline();
     registerMiuraCertificatesPasses();
+    registerMiuraLowRankPasses();
+    registerMiuraPrunePasses();
     registerMiuraQuantizePasses();
     return true;
   }();

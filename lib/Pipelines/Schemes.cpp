@@ -6,12 +6,14 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// A table of families: a pattern of names, in which N stands for a number, and
-/// the pipeline, in which it is put back.
+/// A table of steps: a pattern of names, in which N and M stand for numbers,
+/// and the pass, in which they are put back. A scheme is a sum of steps, in the
+/// order in which they run.
 ///
 //===----------------------------------------------------------------------===//
 
 #include "miura/Pipelines/Schemes.h"
+#include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include <string>
 
@@ -22,6 +24,7 @@ namespace {
 struct Entry {
   SchemeFamily family;
   unsigned least, most; ///< of N
+  /// $N and $M are the numbers, $P is N with two digits.
   llvm::StringLiteral pipeline;
 };
 } // namespace
@@ -31,13 +34,30 @@ static constexpr Entry kEntries[] = {
             "embedding and head included"},
      2,
      8,
-     "miura-quantize-rtn{bits=N block-size=32 symmetric=true scale-type=f16}"},
+     "miura-quantize-rtn{bits=$N block-size=32 symmetric=true scale-type=f16}"},
     {{"wNa8", "wN, and activations enter products as int8, one scale per "
               "token"},
      2,
      8,
-     "miura-quantize-rtn{bits=N block-size=32 symmetric=true scale-type=f16 "
+     "miura-quantize-rtn{bits=$N block-size=32 symmetric=true scale-type=f16 "
      "activation=i8}"},
+    {{"N%", "the N percent of each weight that are smallest are dropped"},
+     1,
+     99,
+     "miura-prune-magnitude{sparsity=0.$P}"},
+    {{"N:M", "of every M successive weights of a row the N largest are kept"},
+     1,
+     255,
+     "miura-prune-magnitude{n=$N m=$M}"},
+    {{"svdN", "products of rank N, factors in f16"},
+     1,
+     65535,
+     "miura-factorize-svd{rank=$N type=f16}"},
+    {{"rN", "what the steps before miss is added back as a product of rank N, "
+            "factors in f16"},
+     1,
+     65535,
+     "miura-factorize-residual{rank=$N type=f16}"},
 };
 
 llvm::ArrayRef<SchemeFamily> miura::getSchemeFamilies() {
@@ -48,6 +68,51 @@ llvm::ArrayRef<SchemeFamily> miura::getSchemeFamilies() {
     return result;
   }();
   return families;
+}
+
+/// Takes a number without leading zeros off the front of `text`.
+static std::optional<unsigned> takeNumber(StringRef &text) {
+  StringRef digits = text.take_while(llvm::isDigit);
+  unsigned number;
+  if (digits.empty() || digits.starts_with("0") ||
+      digits.getAsInteger(10, number))
+    return std::nullopt;
+  text = text.drop_front(digits.size());
+  return number;
+}
+
+static std::string replaceAll(std::string text, StringRef from,
+                              const std::string &to) {
+  for (size_t at;
+       (at = text.find(from.data(), 0, from.size())) != std::string::npos;)
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+/// The pass of `step` where `entry` is its family.
+static std::optional<std::string> match(const Entry &entry, StringRef step) {
+  std::optional<unsigned> n, m;
+  for (char c : entry.family.pattern) {
+    if (c != 'N' && c != 'M') {
+      if (!step.consume_front(StringRef(&c, 1)))
+        return std::nullopt;
+      continue;
+    }
+    std::optional<unsigned> &number = c == 'N' ? n : m;
+    if (!(number = takeNumber(step)))
+      return std::nullopt;
+  }
+  if (!step.empty() || *n < entry.least || *n > entry.most)
+    return std::nullopt;
+  // Some of a group, of at most 256.
+  if (m && (*n >= *m || *m > 256))
+    return std::nullopt;
+  std::string percent = std::to_string(*n);
+  if (percent.size() < 2)
+    percent.insert(0, "0");
+  std::string text = replaceAll(entry.pipeline.str(), "$N", std::to_string(*n));
+  text = replaceAll(text, "$P", percent);
+  return m ? replaceAll(text, "$M", std::to_string(*m)) : text;
 }
 
 /// An option's text: ` include=a,b`.
@@ -62,19 +127,21 @@ static std::string listGlobs(StringRef option,
 std::optional<std::string>
 miura::getSchemePipeline(StringRef name, llvm::ArrayRef<std::string> include,
                          llvm::ArrayRef<std::string> exclude) {
-  for (const Entry &entry : kEntries) {
-    auto [before, after] = StringRef(entry.family.pattern).split('N');
-    StringRef number = name;
-    unsigned n;
-    if (!number.consume_front(before) || !number.consume_back(after) ||
-        number.empty() || !llvm::all_of(number, llvm::isDigit) ||
-        number.starts_with("0") || number.getAsInteger(10, n) ||
-        n < entry.least || n > entry.most)
-      continue;
-    auto [head, tail] = StringRef(entry.pipeline).split("=N ");
-    return (head + "=" + number + " " + tail.drop_back() +
-            listGlobs("include", include) + listGlobs("exclude", exclude) + "}")
-        .str();
+  llvm::SmallVector<StringRef> steps;
+  name.split(steps, '+');
+  std::string pipeline;
+  for (StringRef step : steps) {
+    std::optional<std::string> pass;
+    for (const Entry &entry : kEntries)
+      if ((pass = match(entry, step)))
+        break;
+    if (!pass)
+      return std::nullopt;
+    if (!pipeline.empty())
+      pipeline += ',';
+    pass->insert(pass->size() - 1,
+                 listGlobs("include", include) + listGlobs("exclude", exclude));
+    pipeline += *pass;
   }
-  return std::nullopt;
+  return pipeline;
 }

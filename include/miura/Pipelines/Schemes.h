@@ -23,9 +23,10 @@
 
 namespace miura {
 
-/// A family of schemes, as `--help` lists them.
+/// A step of a scheme, as `--help` lists them. A scheme is a step or a sum of
+/// steps, `50%+w4`, which run in the order in which they are written.
 struct SchemeFamily {
-  llvm::StringLiteral pattern; ///< with N for a number
+  llvm::StringLiteral pattern; ///< with N and M for numbers
   llvm::StringLiteral summary;
 };
 

@@ -6,25 +6,21 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// The shape of a lossy pass: jobs are collected in program order, computed in
-/// parallel as pure functions of the stored bytes, and committed in order. A
-/// job reads its weight some rows at a time and writes codes straight into the
-/// store, so the largest weight costs a few megabytes. The mathematics is in
-/// lib/Compress.
+/// Goes down a weight's expression to the floating-point weights in it and
+/// gives each codes and scales. Rows are read some at a time and codes written
+/// straight into the store, so the largest weight costs a few megabytes. The
+/// mathematics is in lib/Compress.
 ///
 //===----------------------------------------------------------------------===//
 
 #include "miura/Compress/Pack.h"
 #include "miura/Support/Half.h"
 #include "miura/Transforms/Certificates/Certify.h"
+#include "miura/Transforms/Lossy/RewriteWeights.h"
 #include "miura/Transforms/Quantize/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/IR/Threading.h"
-#include "llvm/ADT/MapVector.h"
-#include "llvm/Support/GlobPattern.h"
 #include <cmath>
 #include <limits>
-#include <optional>
 
 using namespace mlir;
 using namespace miura;
@@ -35,106 +31,410 @@ namespace miura {
 #include "miura/Transforms/Quantize/Passes.h.inc"
 } // namespace miura
 
-/// Results of up to this many bytes are inline constants: tests can write and
-/// check them, and a tensor is not worth a file of its own.
-static constexpr int64_t kInlineBytes = 1024;
+/// Below this many columns scales take as much as codes.
+static constexpr int64_t kLeastBlock = 8;
 
 namespace {
 
-/// Where a weight's value comes from: data under transpositions and
-/// conversions.
-struct Source {
-  Operation *leaf = nullptr; ///< miura.weight or a constant
-  bool transposed = false;
-};
-
-/// A tensor that a job made: bytes, or the name of a stored file.
-struct NewTensor {
-  std::vector<uint8_t> bytes;
-  std::string file;
-  int64_t length = 0;
-};
-
-/// One weight, with every use of it.
-struct Job {
-  SmallVector<Compressible> uses;
-  SmallVector<Value> roots; ///< distinct values of this weight, in order
-  Source source;
-  RankedTensorType type; ///< out × in
-
-  // Results.
-  NewTensor codes, scales, zeros;
-  std::string kept;  ///< why the layer is kept, where it is
-  std::string error; ///< why the pass fails, where it does
-};
-
-/// Collects the bytes of a tensor: small ones in memory, others in the store.
-class TensorSink {
+/// Quantizes one layer. Functions return the plan of a value, null where there
+/// is nothing to quantize; `kept` is set where the layer must be kept.
+class TreeQuantizer {
 public:
-  TensorSink(FileStore &files, bool small) : files(files), small(small) {}
+  TreeQuantizer(Layer &layer, QuantizerOptions options, int64_t blockSize,
+                double maxGrowth, FileStore &files)
+      : layer(layer), options(options), blockSize(blockSize),
+        maxGrowth(maxGrowth), files(files) {}
 
-  llvm::Error write(ArrayRef<uint8_t> bytes) {
-    tensor.length += bytes.size();
-    if (small) {
-      llvm::append_range(tensor.bytes, bytes);
-      return llvm::Error::success();
-    }
-    if (!writer) {
-      auto started = files.startPut();
-      if (!started)
-        return started.takeError();
-      writer.emplace(std::move(*started));
-    }
-    return writer->write(bytes);
-  }
+  llvm::Expected<TreePlanPtr> quantize(Value value, RankedTensorType type,
+                                       const std::string &name);
 
-  llvm::Expected<NewTensor> finish() {
-    if (writer) {
-      auto name = writer->finish();
-      if (!name)
-        return name.takeError();
-      tensor.file = *name;
-    }
-    return std::move(tensor);
-  }
+  std::string kept;
 
 private:
+  struct QuantizedRow {
+    int64_t row;
+    ArrayRef<float> values;
+    ArrayRef<uint8_t> codes;
+    ArrayRef<Grid> grids; ///< one per block
+  };
+  using WriteRow = llvm::function_ref<llvm::Error(const QuantizedRow &)>;
+  /// Scales and, where there are any, zeros.
+  struct Grids {
+    std::optional<TensorWriter> scales, zeros;
+  };
+
+  llvm::Expected<TreePlanPtr> quantizeLeaf(Value value, RankedTensorType type,
+                                           const std::string &name);
+  llvm::Expected<TreePlanPtr> quantizePlaced(Value value, RankedTensorType type,
+                                             const std::string &name);
+  llvm::Expected<TreePlanPtr> quantizeAt(const HostTensor &places, Value value,
+                                         RankedTensorType type,
+                                         const std::string &name,
+                                         double &growth);
+  llvm::Error quantizeRows(Value value, Grids &grids, WriteRow writeRow);
+  llvm::Error writeGrids(ArrayRef<Grid> values, Grids &grids);
+  llvm::Expected<TreePlanPtr> dequantize(TreePlanPtr codes, Grids &grids,
+                                         RankedTensorType type,
+                                         const std::string &name);
+
+  bool isPerTensor() const { return blockSize < 0; }
+  int64_t getBlocks(int64_t columns) const {
+    return blockSize > 0 ? llvm::divideCeil(columns, blockSize) : 1;
+  }
+  int64_t getScaleBytes() const {
+    return options.scaleType == ScaleType::F16 ? 2 : 4;
+  }
+  /// The shape of the scales of a weight.
+  SmallVector<int64_t> getScaleShape(RankedTensorType type) const;
+  Grids startGrids(RankedTensorType type, int64_t codeBytes, bool &isSmall);
+  void keep(FitResult result) {
+    kept = result == FitResult::NotFinite
+               ? "its weight has a value that is not finite"
+               : "a scale is too large for f16; choose scale-type=f32";
+  }
+
+  Layer &layer;
+  QuantizerOptions options;
+  int64_t blockSize;
+  double maxGrowth;
   FileStore &files;
-  bool small;
-  NewTensor tensor;
-  std::optional<FileStore::Writer> writer;
 };
 
 struct QuantizeRtn : miura::impl::QuantizeRtnPassBase<QuantizeRtn> {
   using QuantizeRtnPassBase::QuantizeRtnPassBase;
-
   void runOnOperation() override;
-
   LogicalResult checkOptions();
-  void collect(std::vector<Job> &jobs);
-  std::string getReasonToKeep(const Job &job) const;
-  void compute(Job &job, FileStore &files) const;
-  llvm::Error quantizeRows(Job &job, FileStore &files) const;
-  ApproximateOp commit(Job &job, SymbolTable &symbols);
-  Value createLeaf(OpBuilder &builder, Location loc, StringRef name,
-                   RankedTensorType type, const NewTensor &tensor,
-                   SymbolTable &symbols);
-
-  QuantizerOptions getQuantizerOptions() const {
-    return {bits, symmetric, scaleType};
-  }
-  bool isNamed(Compressible use, ArrayRef<llvm::GlobPattern> globs) const {
-    return llvm::any_of(globs, [&](const llvm::GlobPattern &glob) {
-      return glob.match(use.getId());
-    });
-  }
-
-  std::vector<llvm::GlobPattern> includeGlobs, excludeGlobs;
-  /// Roots and their copies: of one tree, so of one certificate.
-  std::vector<std::pair<ApproximateOp, ApproximateOp>> copies;
+  llvm::Expected<LayerResult> compute(Layer &layer, FileStore &files) const;
 };
 
 } // namespace
+
+//===----------------------------------------------------------------------===//
+// One weight
+//===----------------------------------------------------------------------===//
+
+SmallVector<int64_t> TreeQuantizer::getScaleShape(RankedTensorType type) const {
+  SmallVector<int64_t> shape(type.getShape());
+  if (isPerTensor())
+    shape.assign(shape.size(), 1);
+  else
+    shape.back() = getBlocks(shape.back());
+  return shape;
+}
+
+TreeQuantizer::Grids TreeQuantizer::startGrids(RankedTensorType type,
+                                               int64_t codeBytes,
+                                               bool &isSmall) {
+  Builder builder(type.getContext());
+  Type scale = options.scaleType == ScaleType::F16 ? (Type)builder.getF16Type()
+                                                   : (Type)builder.getF32Type();
+  auto scales = RankedTensorType::get(getScaleShape(type), scale);
+  auto zeros = RankedTensorType::get(getScaleShape(type),
+                                     builder.getIntegerType(options.bits));
+  isSmall = codeBytes + getStoredBytes(scales) +
+                (options.symmetric ? 0 : getStoredBytes(zeros)) <=
+            kInlineBytes;
+  Grids grids;
+  grids.scales.emplace(files, scales, isSmall);
+  if (!options.symmetric)
+    grids.zeros.emplace(files, zeros, isSmall);
+  return grids;
+}
+
+llvm::Error TreeQuantizer::writeGrids(ArrayRef<Grid> values, Grids &grids) {
+  int64_t size = getScaleBytes();
+  std::vector<uint8_t> bytes(values.size() * size), codes(values.size());
+  for (auto [i, grid] : llvm::enumerate(values)) {
+    uint16_t half = floatToHalf(grid.scale);
+    uint32_t single = floatToBits(grid.scale);
+    memcpy(&bytes[i * size],
+           size == 2 ? (const void *)&half : (const void *)&single, size);
+    codes[i] = (uint8_t)grid.zero;
+  }
+  if (llvm::Error error = grids.scales->write(bytes))
+    return error;
+  if (!grids.zeros)
+    return llvm::Error::success();
+  std::vector<uint8_t> packed(getPackedRowBytes(codes.size(), options.bits));
+  packRow(codes, options.bits, packed);
+  return grids.zeros->write(packed);
+}
+
+/// Fits grids and encodes, row by row. Stops quietly where `kept` is set.
+llvm::Error TreeQuantizer::quantizeRows(Value value, Grids &grids,
+                                        WriteRow writeRow) {
+  int64_t columns = cast<RankedTensorType>(value.getType()).getShape().back();
+  std::vector<Grid> fitted(isPerTensor() ? 1 : getBlocks(columns));
+  if (isPerTensor()) {
+    float least = 0, greatest = 0;
+    if (llvm::Error error =
+            forEachRow(value, [&](int64_t, ArrayRef<float> values) {
+              for (float number : values) {
+                // A NaN must reach the check, and comparisons drop it.
+                if (std::isnan(number))
+                  greatest = std::numeric_limits<float>::infinity();
+                least = std::min(least, number);
+                greatest = std::max(greatest, number);
+              }
+              return llvm::Error::success();
+            }))
+      return error;
+    FitResult result = fitGridToRange(least, greatest, options, fitted[0]);
+    if (result != FitResult::Fitted) {
+      keep(result);
+      return llvm::Error::success();
+    }
+    if (llvm::Error error = writeGrids(fitted, grids))
+      return error;
+  }
+  std::vector<uint8_t> codes(columns);
+  return forEachRow(
+      value, [&](int64_t row, ArrayRef<float> values) -> llvm::Error {
+        if (!kept.empty())
+          return llvm::Error::success();
+        if (isPerTensor()) {
+          encode(values, options, fitted[0], codes);
+        } else {
+          FitResult result =
+              quantizeRow(values, blockSize, options, codes, fitted);
+          if (result != FitResult::Fitted) {
+            keep(result);
+            return llvm::Error::success();
+          }
+          if (llvm::Error error = writeGrids(fitted, grids))
+            return error;
+        }
+        return writeRow({row, values, codes, fitted});
+      });
+}
+
+llvm::Expected<TreePlanPtr> TreeQuantizer::dequantize(TreePlanPtr codes,
+                                                      Grids &grids,
+                                                      RankedTensorType type,
+                                                      const std::string &name) {
+  std::vector<TreePlanPtr> operands{std::move(codes)};
+  auto scales = grids.scales->finish();
+  if (!scales)
+    return scales.takeError();
+  operands.push_back(TreePlan::leaf(name + ".scales", std::move(*scales)));
+  if (grids.zeros) {
+    auto zeros = grids.zeros->finish();
+    if (!zeros)
+      return zeros.takeError();
+    operands.push_back(TreePlan::leaf(name + ".zeros", std::move(*zeros)));
+  }
+  // All dimensions but the last have a scale per entry; 0 is a whole dimension.
+  SmallVector<int64_t> block(type.getRank(), isPerTensor() ? 0 : 1);
+  block.back() = isPerTensor() ? 0 : blockSize;
+  bool isUnsigned = !options.symmetric;
+  return TreePlan::make(
+      [=](OpBuilder &builder, Location loc, ArrayRef<Value> values) -> Value {
+        return DequantizeOp::create(builder, loc, type, values[0], values[1],
+                                    values.size() > 2 ? values[2] : Value(),
+                                    block, isUnsigned);
+      },
+      std::move(operands));
+}
+
+llvm::Expected<TreePlanPtr>
+TreeQuantizer::quantizeLeaf(Value value, RankedTensorType type,
+                            const std::string &name) {
+  auto codeType = type.clone(IntegerType::get(type.getContext(), options.bits));
+  bool isSmall;
+  Grids grids = startGrids(type, getStoredBytes(codeType), isSmall);
+  TensorWriter codes(files, codeType, isSmall);
+  std::vector<uint8_t> packed(
+      getPackedRowBytes(type.getShape().back(), options.bits));
+  if (llvm::Error error =
+          quantizeRows(value, grids, [&](const QuantizedRow &row) {
+            packRow(row.codes, options.bits, packed);
+            return codes.write(packed);
+          }))
+    return error;
+  if (!kept.empty())
+    return TreePlanPtr();
+  auto stored = codes.finish();
+  if (!stored)
+    return stored.takeError();
+  return dequantize(TreePlan::leaf(name + ".codes", std::move(*stored)), grids,
+                    type, name);
+}
+
+namespace {
+/// Sums the errors, against the original, of a weight before and after it is
+/// quantized; rows come in order.
+class GrowthMeter {
+public:
+  explicit GrowthMeter(Layer &layer)
+      : layer(layer), original(getOriginal(layer.root)) {}
+
+  llvm::Error add(int64_t row, ArrayRef<float> before, ArrayRef<float> after) {
+    int64_t columns = before.size();
+    if (row == 0 || row >= first + count) {
+      first = row;
+      count = std::min<int64_t>(64, layer.getRows() - row);
+      auto read = readWeightRows(original, layer.transposed, first, count);
+      if (failed(read))
+        return llvm::createStringError("the original cannot be read");
+      exact = std::move(read->floats);
+    }
+    auto values =
+        ArrayRef<float>(exact).slice((row - first) * columns, columns);
+    sums[0].add(values, before);
+    sums[1].add(values, after);
+    return llvm::Error::success();
+  }
+  double get() const { return std::sqrt(sums[1].error / sums[0].error); }
+
+private:
+  Layer &layer;
+  WeightDataOp original;
+  int64_t first = 0, count = 0;
+  std::vector<float> exact;
+  ErrorSums sums[2];
+};
+} // namespace
+
+/// The number that each entry of `op`'s result has where the op places the
+/// numbers 1, 2, 3 …
+static llvm::Expected<HostTensor> getPlaces(WeightExpression op) {
+  auto values = cast<RankedTensorType>(op->getOperand(0).getType());
+  SmallVector<HostTensor> operands(op->getNumOperands());
+  operands[0].type = values.clone(IntegerType::get(op.getContext(), 32));
+  operands[0].ints.resize(values.getNumElements());
+  for (auto [i, place] : llvm::enumerate(operands[0].ints))
+    place = (int32_t)i + 1;
+  for (unsigned i = 1; i < op->getNumOperands(); ++i) {
+    auto operand = evaluateExpression(op->getOperand(i));
+    if (failed(operand))
+      return llvm::createStringError("the weight cannot be read");
+    operands[i] = std::move(*operand);
+  }
+  auto places = op.evaluate(operands);
+  if (failed(places))
+    return llvm::createStringError("the weight cannot be read");
+  return std::move(*places);
+}
+
+/// Quantizes the values that the op of `value` places at `places`. Sets
+/// `growth` where `value` is all of an approximated layer.
+llvm::Expected<TreePlanPtr> TreeQuantizer::quantizeAt(const HostTensor &places,
+                                                      Value value,
+                                                      RankedTensorType type,
+                                                      const std::string &name,
+                                                      double &growth) {
+  auto op = value.getDefiningOp<WeightExpression>();
+  Type code = IntegerType::get(type.getContext(), options.bits);
+  HostTensor codes;
+  codes.type = cast<RankedTensorType>(op->getOperand(0).getType()).clone(code);
+  codes.ints.resize(codes.getNumElements());
+  bool isSmall;
+  Grids grids = startGrids(type, getStoredBytes(codes.type), isSmall);
+  int64_t columns = type.getShape().back();
+  std::optional<GrowthMeter> meter;
+  if (maxGrowth > 0 && blockSize > 0 && value == layer.tree && layer.root &&
+      type.getRank() == 2)
+    meter.emplace(layer);
+  std::vector<float> decoded(columns);
+  if (llvm::Error error = quantizeRows(
+          value, grids, [&](const QuantizedRow &row) -> llvm::Error {
+            for (int64_t c = 0; c < columns; ++c)
+              if (int32_t place = places.ints[row.row * columns + c])
+                codes.ints[place - 1] = row.codes[c];
+            if (!meter)
+              return llvm::Error::success();
+            for (int64_t first = 0, b = 0; first < columns;
+                 first += blockSize, ++b) {
+              size_t size = std::min(blockSize, columns - first);
+              decode(row.codes.slice(first, size), options, row.grids[b],
+                     MutableArrayRef<float>(decoded).slice(first, size));
+            }
+            return meter->add(row.row, row.values, decoded);
+          }))
+    return error;
+  if (!kept.empty())
+    return TreePlanPtr();
+  growth = meter ? meter->get() : 0;
+  auto stored = storeTensor(files, codes, isSmall);
+  if (!stored)
+    return stored.takeError();
+  std::vector<TreePlanPtr> placed{
+      TreePlan::leaf(name + ".codes", std::move(*stored))};
+  for (Value operand : op->getOperands().drop_front())
+    placed.push_back(TreePlan::keep(operand));
+  return dequantize(TreePlan::remake(op, type.clone(code), std::move(placed)),
+                    grids, type, name);
+}
+
+/// A weight whose kept values the op of `value` places among zeros. A grid
+/// without zero point has the code 0 for zero, so codes are placed as values
+/// were and scales stay those of neighbours in the row.
+llvm::Expected<TreePlanPtr>
+TreeQuantizer::quantizePlaced(Value value, RankedTensorType type,
+                              const std::string &name) {
+  auto places = getPlaces(value.getDefiningOp<WeightExpression>());
+  if (!places)
+    return places.takeError();
+  double growth = 0;
+  auto plan = quantizeAt(*places, value, type, name, growth);
+  int64_t whole = blockSize;
+  // An infinite growth, of a weight without error, stays so.
+  if (!plan || !(growth > maxGrowth) || !std::isfinite(growth))
+    return plan;
+  for (int64_t halved = whole / 2; halved >= kLeastBlock && whole % halved == 0;
+       halved /= 2) {
+    blockSize = halved;
+    auto finer = quantizeAt(*places, value, type, name, growth);
+    blockSize = whole;
+    if (!finer || growth <= maxGrowth)
+      return finer;
+  }
+  return plan;
+}
+
+llvm::Expected<TreePlanPtr> TreeQuantizer::quantize(Value value,
+                                                    RankedTensorType type,
+                                                    const std::string &name) {
+  if (getWeightSource(value).leaf)
+    return quantizeLeaf(value, type, name);
+  auto op = value.getDefiningOp<WeightExpression>();
+  if (!op)
+    return TreePlanPtr();
+  if (op.placesWeights() && options.symmetric &&
+      !op.getWeightOperands().empty() &&
+      getWeightSource(op->getOperand(0)).leaf) {
+    std::string leafName = getLeafName(op->getOperand(0), name);
+    StringRef stem = leafName;
+    stem.consume_back(".values");
+    return quantizePlaced(value, type, stem.str());
+  }
+
+  std::vector<TreePlanPtr> operands;
+  for (Value operand : op->getOperands())
+    operands.push_back(TreePlan::keep(operand));
+  bool any = false;
+  for (unsigned i : op.getWeightOperands()) {
+    Value operand = op->getOperand(i);
+    // Codes times scales are more than a narrow type holds.
+    auto operandType = cast<RankedTensorType>(operand.getType());
+    auto plan = quantize(operand,
+                         operandType.clone(Float32Type::get(type.getContext())),
+                         getLeafName(operand, name));
+    if (!plan || !kept.empty())
+      return plan;
+    if (!*plan)
+      continue;
+    operands[i] = std::move(*plan);
+    any = true;
+  }
+  if (!any)
+    return TreePlanPtr();
+  return TreePlan::remake(op, type, std::move(operands));
+}
+
+//===----------------------------------------------------------------------===//
+// The pass
+//===----------------------------------------------------------------------===//
 
 LogicalResult QuantizeRtn::checkOptions() {
   ModuleOp module = getOperation();
@@ -146,374 +446,59 @@ LogicalResult QuantizeRtn::checkOptions() {
                             "0 (channel) or "
                             "-1 (tensor), but got ")
            << (int64_t)blockSize;
-  for (auto [texts, globs] :
-       {std::pair{ArrayRef<std::string>(include), &includeGlobs},
-        {ArrayRef<std::string>(exclude), &excludeGlobs}})
-    for (const std::string &text : texts) {
-      auto glob = llvm::GlobPattern::create(text);
-      if (!glob)
-        return module.emitError("miura-quantize-rtn: '")
-               << text
-               << "' is not a pattern: " << llvm::toString(glob.takeError());
-      globs->push_back(*glob);
-    }
+  if (!(maxGrowth == 0 || maxGrowth >= 1))
+    return module.emitError("miura-quantize-rtn: max-growth must be 0 (any) or "
+                            "at least 1, but got ")
+           << (double)maxGrowth;
   return success();
 }
 
-static Source getSource(Value value) {
-  Source source;
-  while (Operation *op = value.getDefiningOp()) {
-    if (auto transpose = dyn_cast<TransposeOp>(op)) {
-      source.transposed = !source.transposed;
-      value = transpose.getInput();
-    } else if (auto convert = dyn_cast<ConvertOp>(op)) {
-      value = convert.getInput();
-    } else {
-      if (isa<WeightOp>(op) || op->hasTrait<OpTrait::ConstantLike>())
-        source.leaf = op;
-      break;
-    }
-  }
-  return source;
-}
-
-/// Jobs in program order. Uses of one weight, read the same way, are one job,
-/// whether or not they are of one SSA value.
-void QuantizeRtn::collect(std::vector<Job> &jobs) {
-  llvm::MapVector<std::tuple<const void *, int, Type>, Job> byWeight;
-  getOperation().walk([&](Compressible use) {
-    Value root = use.getWeightOperand().get();
-    Source source = getSource(root);
-    // Anything else is a job of its own, which will be kept.
-    const void *key = root.getAsOpaquePointer();
-    if (auto weight = dyn_cast_or_null<WeightOp>(source.leaf))
-      key = weight.getDataAttr().getAttr().getAsOpaquePointer();
-    else if (source.leaf)
-      key = source.leaf;
-    Job &job = byWeight[{key, source.transposed, root.getType()}];
-    job.source = source;
-    job.type = dyn_cast<RankedTensorType>(root.getType());
-    job.uses.push_back(use);
-    if (!llvm::is_contained(job.roots, root))
-      job.roots.push_back(root);
-  });
-  for (auto &entry : byWeight)
-    jobs.push_back(std::move(entry.second));
-}
-
-std::string QuantizeRtn::getReasonToKeep(const Job &job) const {
-  for (Compressible use : job.uses)
-    if (isNamed(use, excludeGlobs))
-      return "it is excluded";
-  if (!includeGlobs.empty() && llvm::none_of(job.uses, [&](Compressible use) {
-        return isNamed(use, includeGlobs);
-      }))
-    return "no include pattern names it";
+llvm::Expected<LayerResult> QuantizeRtn::compute(Layer &layer,
+                                                 FileStore &files) const {
   std::string text;
   llvm::raw_string_ostream reason(text);
-  if (!job.source.leaf) {
-    Operation *op = job.roots.front().getDefiningOp();
-    if (op && isa<WeightExpression>(op))
-      reason << "its weight is already an expression ('" << op->getName()
-             << "'); quantize the original";
-    else
-      reason << "its weight is not a constant of the model";
-    return text;
-  }
-  Type stored = cast<RankedTensorType>(job.source.leaf->getResult(0).getType())
-                    .getElementType();
-  if (!job.type || job.type.getRank() != 2 || job.type.getNumElements() == 0)
-    reason << "its weight is not a matrix but " << job.roots.front().getType();
-  else if (!stored.isF32() && !stored.isF16() && !stored.isBF16())
-    reason << "its weight is stored as " << stored
-           << ", and only f32, f16 and bf16 are quantized";
-  else if (blockSize > 0 && job.type.getDimSize(1) % blockSize != 0)
+  if (blockSize > 0 && layer.getColumns() % blockSize != 0) {
     reason << "a block of " << (int64_t)blockSize << " does not divide its "
-           << job.type.getDimSize(1)
+           << layer.getColumns()
            << " columns; choose a divisor, or block-size=0";
-  return text;
-}
-
-/// Calls `function(row, values)` for each row of the job's weight.
-template <typename Function>
-static llvm::Error forEachRow(const Job &job, Function function) {
-  int64_t rows = job.type.getDimSize(0), columns = job.type.getDimSize(1);
-  int64_t chunk = std::max<int64_t>(1, (1 << 18) / columns);
-  for (int64_t first = 0; first < rows; first += chunk) {
-    int64_t count = std::min(chunk, rows - first);
-    auto values = evaluateExpressionRows(job.roots.front(), first, count);
-    if (failed(values))
-      return llvm::createStringError("the weight cannot be read");
-    for (int64_t r = 0; r < count; ++r)
-      if (llvm::Error error = function(
-              first + r,
-              ArrayRef<float>(values->floats).slice(r * columns, columns)))
-        return error;
+    return LayerResult::keep(text);
   }
-  return llvm::Error::success();
-}
-
-llvm::Error QuantizeRtn::quantizeRows(Job &job, FileStore &files) const {
-  QuantizerOptions options = getQuantizerOptions();
-  int64_t rows = job.type.getDimSize(0), columns = job.type.getDimSize(1);
-  bool perTensor = blockSize < 0;
-  int64_t blocks =
-      blockSize > 0 ? llvm::divideCeil(columns, (int64_t)blockSize) : 1;
-  int64_t scaleRows = perTensor ? 1 : rows;
-  int64_t rowBytes = getPackedRowBytes(columns, bits);
-  int64_t zeroBytes = symmetric ? 0 : getPackedRowBytes(blocks, bits);
-  int64_t scaleSize = scaleType == ScaleType::F16 ? 2 : 4;
-  bool small = rows * rowBytes + scaleRows * (blocks * scaleSize + zeroBytes) <=
-               kInlineBytes;
-  TensorSink codeSink(files, small), scaleSink(files, small),
-      zeroSink(files, small);
-
-  auto keep = [&](FitResult result) {
-    job.kept = result == FitResult::NotFinite
-                   ? "its weight has a value that is not finite"
-                   : "a scale is too large for f16; choose scale-type=f32";
-  };
-  auto writeGrids = [&](ArrayRef<Grid> grids) -> llvm::Error {
-    std::vector<uint8_t> bytes(grids.size() * scaleSize), codes(grids.size()),
-        packed(zeroBytes);
-    for (auto [i, grid] : llvm::enumerate(grids)) {
-      uint16_t half = floatToHalf(grid.scale);
-      uint32_t single = floatToBits(grid.scale);
-      memcpy(&bytes[i * scaleSize],
-             scaleSize == 2 ? (const void *)&half : (const void *)&single,
-             scaleSize);
-      codes[i] = (uint8_t)grid.zero;
-    }
-    if (llvm::Error error = scaleSink.write(bytes))
-      return error;
-    if (symmetric)
-      return llvm::Error::success();
-    packRow(codes, bits, packed);
-    return zeroSink.write(packed);
-  };
-
-  std::vector<Grid> grids(blocks);
-  if (perTensor) {
-    float least = 0, greatest = 0;
-    if (llvm::Error error =
-            forEachRow(job, [&](int64_t, ArrayRef<float> values) {
-              for (float value : values) {
-                // A NaN must reach the check, and comparisons drop it.
-                if (std::isnan(value))
-                  greatest = std::numeric_limits<float>::infinity();
-                least = std::min(least, value);
-                greatest = std::max(greatest, value);
-              }
-              return llvm::Error::success();
-            }))
-      return error;
-    FitResult result = fitGridToRange(least, greatest, options, grids[0]);
-    if (result != FitResult::Fitted) {
-      keep(result);
-      return llvm::Error::success();
-    }
-    if (llvm::Error error = writeGrids(grids))
-      return error;
+  TreeQuantizer quantizer(layer, {bits, symmetric, scaleType}, blockSize,
+                          maxGrowth, files);
+  auto plan = quantizer.quantize(layer.tree, layer.type, layer.name);
+  if (!plan)
+    return plan.takeError();
+  if (!quantizer.kept.empty())
+    return LayerResult::keep(quantizer.kept);
+  if (!*plan) {
+    reason << "its expression ('" << layer.tree.getDefiningOp()->getName()
+           << "') has no floating-point weights left; quantize the original";
+    return LayerResult::keep(text);
   }
-
-  std::vector<uint8_t> codes(columns), packed(rowBytes);
-  if (llvm::Error error =
-          forEachRow(job, [&](int64_t, ArrayRef<float> values) -> llvm::Error {
-            if (!job.kept.empty())
-              return llvm::Error::success();
-            if (perTensor) {
-              encode(values, options, grids[0], codes);
-            } else {
-              FitResult result =
-                  quantizeRow(values, blockSize, options, codes, grids);
-              if (result != FitResult::Fitted) {
-                keep(result);
-                return llvm::Error::success();
-              }
-              if (llvm::Error error = writeGrids(grids))
-                return error;
-            }
-            packRow(codes, bits, packed);
-            return codeSink.write(packed);
-          }))
-    return error;
-  if (!job.kept.empty())
-    return llvm::Error::success();
-
-  for (auto [sink, tensor] : {std::pair{&codeSink, &job.codes},
-                              {&scaleSink, &job.scales},
-                              {&zeroSink, &job.zeros}}) {
-    auto finished = sink->finish();
-    if (!finished)
-      return finished.takeError();
-    *tensor = std::move(*finished);
-  }
-  return llvm::Error::success();
-}
-
-void QuantizeRtn::compute(Job &job, FileStore &files) const {
-  if (llvm::Error error = quantizeRows(job, files))
-    job.error = llvm::toString(std::move(error));
-}
-
-/// Puts `data` behind the module's other weights, under a name of its own.
-static void insertData(WeightDataOp data, SymbolTable &symbols) {
-  data->remove();
-  Block &block = symbols.getOp()->getRegion(0).front();
-  auto place = llvm::find_if(
-      block, [](Operation &op) { return !isa<WeightDataOp>(op); });
-  symbols.insert(data, place);
-}
-
-Value QuantizeRtn::createLeaf(OpBuilder &builder, Location loc, StringRef name,
-                              RankedTensorType type, const NewTensor &tensor,
-                              SymbolTable &symbols) {
-  if (tensor.file.empty()) {
-    auto value = readHostTensor(type, tensor.bytes);
-    SmallVector<Attribute> elements;
-    Type element = type.getElementType();
-    for (int64_t i = 0, e = type.getNumElements(); i < e; ++i)
-      elements.push_back(
-          value->isFloat()
-              ? (Attribute)builder.getFloatAttr(element, value->floats[i])
-              : (Attribute)builder.getIntegerAttr(
-                    element, APInt(element.getIntOrFloatBitWidth(),
-                                   (uint64_t)(int64_t)value->ints[i],
-                                   /*isSigned=*/true, /*implicitTrunc=*/true)));
-    return arith::ConstantOp::create(builder, loc,
-                                     DenseElementsAttr::get(type, elements));
-  }
-  auto bytes = BytesAttr::get(&getContext(), tensor.file, 0, tensor.length, 0,
-                              StringAttr());
-  auto data =
-      WeightDataOp::create(builder, loc, name, builder.getStringAttr("private"),
-                           bytes, StringAttr(), type);
-  insertData(data, symbols);
-  return WeightOp::create(builder, loc, type, data.getSymName());
-}
-
-ApproximateOp QuantizeRtn::commit(Job &job, SymbolTable &symbols) {
-  MLIRContext *context = &getContext();
-  Operation *leaf = job.source.leaf;
-  OpBuilder builder(context);
-  builder.setInsertionPointAfterValue(job.roots.front());
-  Location loc = leaf->getLoc();
-  int64_t rows = job.type.getDimSize(0), columns = job.type.getDimSize(1);
-
-  // An inline weight becomes data too: what was approximated must stay known.
-  std::string name;
-  if (auto weight = dyn_cast<WeightOp>(leaf)) {
-    name = weight.getData().str();
-  } else {
-    auto value = evaluateExpression(leaf->getResult(0));
-    auto type = cast<RankedTensorType>(leaf->getResult(0).getType());
-    auto *dialect = context->getLoadedDialect<MiuraDialect>();
-    auto bytes =
-        dialect->getWeightStore().putBytes(writeHostTensor(*value), loc);
-    if (failed(bytes))
-      return {};
-    auto data = WeightDataOp::create(builder, loc, job.uses.front().getId(),
-                                     builder.getStringAttr("private"), *bytes,
-                                     StringAttr(), type);
-    insertData(data, symbols);
-    name = data.getSymName().str();
-  }
-
-  bool perTensor = blockSize < 0;
-  int64_t blocks =
-      blockSize > 0 ? llvm::divideCeil(columns, (int64_t)blockSize) : 1;
-  SmallVector<int64_t> scaleShape{perTensor ? 1 : rows, blocks};
-  Type codeType = builder.getIntegerType(bits);
-  Type scaleElement = scaleType == ScaleType::F16 ? (Type)builder.getF16Type()
-                                                  : (Type)builder.getF32Type();
-  Value codes = createLeaf(builder, loc, name + ".codes",
-                           RankedTensorType::get({rows, columns}, codeType),
-                           job.codes, symbols);
-  Value scales = createLeaf(builder, loc, name + ".scales",
-                            RankedTensorType::get(scaleShape, scaleElement),
-                            job.scales, symbols);
-  Value zeros;
-  if (!symmetric)
-    zeros = createLeaf(builder, loc, name + ".zeros",
-                       RankedTensorType::get(scaleShape, codeType), job.zeros,
-                       symbols);
-  int64_t block[] = {perTensor ? 0 : 1, perTensor ? 0 : (int64_t)blockSize};
-  Value value =
-      DequantizeOp::create(builder, loc, job.type, codes, scales, zeros, block,
-                           /*is_unsigned=*/!symmetric);
-  auto root = ApproximateOp::create(builder, loc, job.type, value, name,
-                                    job.source.transposed, CertificateAttr());
-
-  // The tree is rebuilt beside every other value of the weight, which may lie
-  // in another block; equal ones are CSE's to merge.
-  llvm::DenseMap<Value, Value> replacement{{job.roots.front(), root}};
-  for (Value other : ArrayRef<Value>(job.roots).drop_front()) {
-    builder.setInsertionPointAfterValue(other);
-    IRMapping mapping;
-    for (Value operand : {codes, scales, zeros})
-      if (operand)
-        builder.clone(*operand.getDefiningOp(), mapping);
-    builder.clone(*value.getDefiningOp(), mapping);
-    auto copy = cast<ApproximateOp>(builder.clone(*root, mapping));
-    replacement[other] = copy;
-    copies.push_back({root, copy});
-  }
-  for (Compressible use : job.uses) {
-    OpOperand &operand = use.getWeightOperand();
-    operand.set(replacement.lookup(operand.get()));
-    if (activation == ActivationType::Keep)
-      continue;
-    if (auto compute = use->getAttrOfType<ComputeAttr>("compute"))
-      use->setAttr("compute", ComputeAttr::get(context, builder.getI8Type(),
-                                               compute.getAccumulator(), 0));
-  }
-  return root;
+  return LayerResult{std::move(*plan), ""};
 }
 
 void QuantizeRtn::runOnOperation() {
   if (failed(checkOptions()))
     return signalPassFailure();
-  ModuleOp module = getOperation();
-  FileStore &files = getContext()
-                         .getLoadedDialect<MiuraDialect>()
-                         ->getWeightStore()
-                         .getFiles();
-  std::vector<Job> jobs;
-  collect(jobs);
-  parallelForEach(&getContext(), jobs, [&](Job &job) {
-    job.kept = getReasonToKeep(job);
-    if (job.kept.empty())
-      compute(job, files);
-  });
-
-  SymbolTable symbols(module);
-  SmallVector<ApproximateOp> roots;
-  for (Job &job : jobs) {
-    Compressible use = job.uses.front();
-    if (!job.error.empty()) {
-      emitError(use.getLoc())
-          << "cannot quantize '" << use.getId() << "': " << job.error;
-      return signalPassFailure();
-    }
-    if (!job.kept.empty()) {
-      for (Compressible each : job.uses)
-        emitRemark(each.getLoc())
-            << "'" << each.getId() << "' is kept as it is: " << job.kept;
-      continue;
-    }
-    ApproximateOp root = commit(job, symbols);
-    if (!root)
-      return signalPassFailure();
-    roots.push_back(root);
-  }
-  if (roots.empty() && !jobs.empty()) {
-    module.emitError("miura-quantize-rtn: no layer fits ")
-        << (unsigned)bits << " bits in blocks of " << (int64_t)blockSize
-        << "; the remarks say why each was kept";
-    return signalPassFailure();
-  }
-  if (failed(certify(roots)))
-    return signalPassFailure();
-  for (auto [root, copy] : copies)
-    copy.setCertificateAttr(*root.getCertificate());
+  LossyRewrite rewrite;
+  rewrite.pass = "miura-quantize-rtn";
+  rewrite.verb = "quantize";
+  rewrite.scheme =
+      (Twine(bits) + " bits in blocks of " + Twine((int64_t)blockSize)).str();
+  rewrite.include = include;
+  rewrite.exclude = exclude;
+  rewrite.compute = [&](Layer &layer, FileStore &files) {
+    return compute(layer, files);
+  };
+  if (activation != ActivationType::Keep)
+    rewrite.finish = [&](Compressible use) {
+      if (auto compute = use->getAttrOfType<ComputeAttr>("compute"))
+        use->setAttr("compute",
+                     ComputeAttr::get(&getContext(),
+                                      IntegerType::get(&getContext(), 8),
+                                      compute.getAccumulator(), 0));
+    };
+  if (failed(rewriteWeights(getOperation(), rewrite)))
+    signalPassFailure();
 }

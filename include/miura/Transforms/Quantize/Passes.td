@@ -28,20 +28,31 @@ def QuantizeRtnPass : Pass<"miura-quantize-rtn", "mlir::ModuleOp"> {
     %y = miura.linear %x, %w id("q7") compute(f32, f32) : …
     ```
 
+    A weight that is an expression already is quantized in it, at every
+    floating-point weight that it has: both factors of a product (`matmul`), both
+    terms of a sum, the kept values of a pruned weight. Without zero points the
+    codes of kept values are placed as the values were, and scales stay those of
+    blocks of the row: `dequantize(unprune(codes, index), scales)`; with zero
+    points the values are quantized as they lie. Codes are not quantized again.
+
     Contract: model level. A weight is a `miura.weight` or a constant, under
-    `miura.transpose` and `miura.convert`. One that is stored `in × out` is
-    quantized along `in` and written `out × in`. A weight with several uses
-    (a tied embedding and head) is quantized once. What does not fit is kept,
-    with a remark that says why: a block that does not divide the row, a weight
-    that is an expression already, a layer that no pattern names. It is an error
-    only if no layer fits. New tensors go to the weights folder; results of up to
-    1 KiB, codes and scales together, are inline constants.
+    `miura.transpose` and `miura.convert`, or an expression under a
+    `miura.approximate`. One that is stored `in × out` is quantized along `in` and
+    written `out × in`. A weight with several uses (a tied embedding and head) is
+    quantized once. What does not fit is kept, with a remark that says why: a
+    block that does not divide the row (of a factor, the last block is shorter), a
+    weight that came as an expression, a layer that no pattern names. It is an
+    error only if no layer fits. New tensors go to the weights folder; results of
+    up to 1 KiB, codes and scales together, are inline constants.
 
     Numerics: lossy; the certificate of each layer states the relative error,
     computed from what was stored. Scales are rounded to `scale-type` before
     codes are chosen. Within a block the scale is searched by squared error (see
     `miura/Compress/Quantize.h`); per tensor it is the one that clips nothing.
-    Results do not depend on the number of threads.
+    Where codes of a pruned weight would raise its error by more than `max-growth`
+    its blocks are halved: of weights with many small and a few large entries
+    pruning costs little and coarse codes much. Results do not depend on the number
+    of threads.
 
     References: Jacob et al., arXiv:1712.05877, section 2.1; blocks of scales as
     in Dettmers et al., arXiv:2110.02861, section 2.1. We search the scale, which
@@ -59,6 +70,8 @@ def QuantizeRtnPass : Pass<"miura-quantize-rtn", "mlir::ModuleOp"> {
            "The type that scales are stored in", [{::llvm::cl::values(
              clEnumValN(::miura::compress::ScaleType::F16, "f16", "2 bytes; enough for weights below 65504 levels"),
              clEnumValN(::miura::compress::ScaleType::F32, "f32", "4 bytes"))}]>,
+    Option<"maxGrowth", "max-growth", "double", /*default=*/"1.1",
+           "The factor by which codes may raise the certified error of a pruned weight before its blocks are halved, down to 8 columns, if that suffices; 0: any. A tenth is hardly seen behind what pruning cost">,
     Option<"activation", "activation", "::miura::ActivationType",
            /*default=*/"::miura::ActivationType::Keep",
            "In what type the activations of the quantized linears enter", [{::llvm::cl::values(

@@ -169,6 +169,17 @@ std::vector<uint8_t> miura::writeHostTensor(const HostTensor &tensor) {
   int64_t columns = tensor.type.getRank() == 0 ? 1 : tensor.getShape().back();
   int64_t rowBytes = llvm::divideCeil(columns * bits, 8);
   auto floatType = dyn_cast<FloatType>(tensor.type.getElementType());
+  if (floatType && floatType.isF32() && !bytes.empty()) {
+    memcpy(bytes.data(), tensor.floats.data(), bytes.size());
+    return bytes;
+  }
+  if (floatType && floatType.isF16()) {
+    for (int64_t i = 0, e = tensor.getNumElements(); i < e; ++i) {
+      uint16_t half = floatToHalf(tensor.floats[i]);
+      memcpy(&bytes[2 * i], &half, 2);
+    }
+    return bytes;
+  }
   for (int64_t i = 0, e = tensor.getNumElements(); i < e; ++i) {
     uint64_t raw;
     if (floatType) {

@@ -1,0 +1,26 @@
+//===- Passes.h - Passes that factorize -------------------------*- C++ -*-===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MIURA_TRANSFORMS_LOWRANK_PASSES_H
+#define MIURA_TRANSFORMS_LOWRANK_PASSES_H
+
+#include "miura/Compress/LowRank.h"
+#include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace miura {
+
+#define GEN_PASS_DECL
+#include "miura/Transforms/LowRank/Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "miura/Transforms/LowRank/Passes.h.inc"
+
+} // namespace miura
+
+#endif // MIURA_TRANSFORMS_LOWRANK_PASSES_H
