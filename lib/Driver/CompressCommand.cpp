@@ -64,7 +64,7 @@ static bool getPasses(Invocation &invocation, std::string &passes) {
     auto found = getSchemePipeline(scheme, include, exclude);
     if (!found)
       invocation.failUsage("there is no scheme '" + scheme + "'; known are " +
-                           listSchemes() + " with N from 2 to 8");
+                           listSchemes() + " and sums of them, such as 50%+w4");
     passes = found.value_or("");
     return found.has_value();
   }
@@ -218,6 +218,15 @@ Schemes:
   wN    symmetric N-bit codes (2 to 8) in blocks of 32, f16 scales, embedding
         and head included
   wNa8  wN, and activations enter products as int8, one scale per token
+  N%    the N percent of each weight that are smallest are dropped
+  N:M   of every M successive weights of a row the N largest are kept
+  svdN  products of rank N, factors in f16
+  rN    what the steps before miss is added back as a product of rank N, factors
+        in f16
+
+A sum of schemes runs them in order: 50%+w4 prunes and gives what is kept 4-bit
+codes, w4+r32 adds a product of rank 32 to 4-bit codes. Every error is certified
+against the original weights.
 
 A bundle can be compressed anew, from the weights that --original still has.
 

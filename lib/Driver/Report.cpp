@@ -41,6 +41,16 @@ static std::string describeBlock(DequantizeOp op) {
   return text;
 }
 
+/// `bitmap`, `2:4`, `block4x8`.
+static std::string describePlaces(UnpruneOp op) {
+  ArrayRef<int64_t> group = op.getGroup();
+  if (op.getFormat() == "nm")
+    return std::to_string(group[0]) + ":" + std::to_string(group[1]);
+  if (op.getFormat() == "block")
+    return "block" + std::to_string(group[0]) + "x" + std::to_string(group[1]);
+  return op.getFormat().str();
+}
+
 std::string miura::driver::describeExpression(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op || !isa<WeightExpression>(op) || isa<WeightOp>(op))
@@ -50,9 +60,16 @@ std::string miura::driver::describeExpression(Value value) {
     return describeExpression(op->getOperand(0));
   if (auto dequantize = dyn_cast<DequantizeOp>(op)) {
     unsigned bits = dequantize.getCodes().getType().getElementTypeBitWidth();
-    return (dequantize.getIsUnsigned() ? "uint" : "int") +
-           std::to_string(bits) + describeBlock(dequantize);
+    std::string text = (dequantize.getIsUnsigned() ? "uint" : "int") +
+                       std::to_string(bits) + describeBlock(dequantize);
+    // Codes may be placed among zeros.
+    if (auto placed = dequantize.getCodes().getDefiningOp<UnpruneOp>())
+      return describePlaces(placed) + "(" + text + ")";
+    return text;
   }
+  if (auto placed = dyn_cast<UnpruneOp>(op))
+    return describePlaces(placed) + "(" +
+           describeExpression(placed.getValues()) + ")";
   std::string text = op->getName().stripDialect().str() + "(";
   for (auto [i, operand] : llvm::enumerate(op->getOperands()))
     text += (i == 0 ? "" : ", ") + describeExpression(operand);
