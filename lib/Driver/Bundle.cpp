@@ -14,13 +14,13 @@
 
 #include "miura/Driver/Bundle.h"
 #include "Output.h"
+#include "ParseModule.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Import/ONNX/ImportOnnx.h"
 #include "miura/Support/SafeTensors.h"
 #include "mlir/IR/Iterators.h"
 #include "mlir/IR/Threading.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "mlir/Parser/Parser.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
@@ -399,7 +399,7 @@ OwningOpRef<ModuleOp> miura::driver::readBundle(StringRef path,
                       "the model if it was changed on purpose";
     return {};
   }
-  auto module = parseSourceFile<ModuleOp>(file, context);
+  auto module = parseModule(file, context);
   if (!module)
     return {};
   SmallVector<WeightDataOp> weights;

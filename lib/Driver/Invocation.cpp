@@ -252,15 +252,15 @@ MLIRContext &Invocation::getContext() {
   state->context->printOpOnDiagnostic(false);
   std::string folder = getString(OPT_weights_dir).str();
   if (folder.empty()) {
-    folder = scratch;
-    if (folder.empty()) {
+    if (!scratch.empty()) {
+      folder =
+          scratch + "-" + std::to_string(llvm::sys::Process::getProcessId());
+    } else {
       llvm::SmallString<128> temporary;
-      llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true,
-                                             temporary);
-      llvm::sys::path::append(temporary, "miura-weights");
+      if (llvm::sys::fs::createUniqueDirectory("miura-weights", temporary))
+        temporary = "miura-weights";
       folder = std::string(temporary);
     }
-    folder += "-" + std::to_string(llvm::sys::Process::getProcessId());
     state->removed = folder;
   }
   state->context->getOrLoadDialect<MiuraDialect>()

@@ -11,10 +11,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Driver/Model.h"
+#include "ParseModule.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Driver/Bundle.h"
 #include "miura/Import/ONNX/ImportOnnx.h"
-#include "mlir/Parser/Parser.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
@@ -75,7 +75,7 @@ OwningOpRef<ModuleOp> miura::driver::loadModule(Invocation &invocation,
         ->getWeightStore()
         .getFiles()
         .addSearchFolder(llvm::sys::path::parent_path(path));
-    module = parseSourceFile<ModuleOp>(path, ParserConfig(&context));
+    module = parseModule(path, &context);
   }
   if (!module)
     code = invocation.failReported("reading '" + path.str() + "'");
