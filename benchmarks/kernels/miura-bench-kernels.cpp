@@ -303,8 +303,8 @@ static void addStandardProblems() {
   for (const char *threads : {" threads=1", " threads=2"}) {
     for (const char *text :
          {"w=q4b32 act=i8", "w=q4b32+lr32 act=i8", "w=q4b32 act=f32",
-          "w=q8b32 act=i8", "w=q3b32 act=i8", "w=q2b32 act=i8", "w=f16",
-          "w=f32"})
+          "w=q4b32p50 act=i8", "w=q4b32n2m4 act=i8", "w=q8b32 act=i8",
+          "w=q3b32 act=i8", "w=q2b32 act=i8", "w=f16", "w=f32"})
       problems.push_back(std::string(text) + " m=1 n=4096 k=4096" + threads);
     for (const char *text : {"w=q4b32 act=i8", "w=q4b32 act=f32"})
       problems.push_back(std::string(text) + " m=512 n=4096 k=4096" + threads);

@@ -70,17 +70,20 @@ TEST_P(Kernels, MatchTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(
     Leaves, Kernels,
-    testing::Combine(testing::Values("f32", "f16", "bf16", "f32t", "f16t",
-                                     "q8b32", "q4b32", "q3b32", "q2b32",
-                                     "q5b32", "q6b32u", "q7b0", "q4b0", "q3b0",
-                                     "q2b0z", "q8b0s", "q4b32z", "q4b32uz",
-                                     "q4b32f", "q3b32uz", "q8b128z", "q2b16",
-                                     "q4b4", "q3b12", "q4b32t", "q3b0t",
-                                     "q8b32zt", "q4b32r8", "q4b0r0", "q4b256",
-                                     "q4b1024", "q4b32+lr32", "q4b32+lr20",
-                                     "q4b32+q2b32", "f16+lr8:f32",
-                                     "q2b32+lr24:q4b32", "lr32"),
-                     testing::Values(1, 7)));
+    testing::Combine(
+        testing::Values("f32", "f16", "bf16", "f32t", "f16t", "q8b32", "q4b32",
+                        "q3b32", "q2b32", "q5b32", "q6b32u", "q7b0", "q4b0",
+                        "q3b0", "q2b0z", "q8b0s", "q4b32z", "q4b32uz", "q4b32f",
+                        "q3b32uz", "q8b128z", "q2b16", "q4b4", "q3b12",
+                        "q4b32t", "q3b0t", "q8b32zt", "q4b32r8", "q4b0r0",
+                        "q4b256", "q4b1024", "q4b32+lr32", "q4b32+lr20",
+                        "q4b32+q2b32", "f16+lr8:f32", "q2b32+lr24:q4b32",
+                        "lr32", "q4b32p50", "q4b32n2m4", "q8b32p30", "q3b32p50",
+                        "q2b0p70", "q4b4p40", "q4b32x2x8", "q8b32n1m2",
+                        "f16p50", "f32n4m8", "q4b32p50t", "q4b32p50+lr16",
+                        "q4b32+lr24:q4b32p50", "l4", "l3", "l6", "l8", "l4b32",
+                        "l8b0"),
+        testing::Values(1, 7)));
 
 TEST(Kernels, Sizes) {
   for (int n : {1, 16, 63, 64, 65, 192})

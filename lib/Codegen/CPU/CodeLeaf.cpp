@@ -13,6 +13,9 @@
 /// with a field is taken out of the sum at the end. 3-bit codes use 192 bytes
 /// for two steps; 5 to 7 bits are packed as 8.
 ///
+/// A table of values, where codes name its entries, stands in the memory's
+/// header.
+///
 /// Decoding to f32 shifts a column's code down in every lane and looks it up in
 /// a table where the row's has enough entries, so neither mask nor conversion
 /// is needed; else it converts.
@@ -21,6 +24,8 @@
 
 #include "Leaves.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include <cstring>
 
 using namespace mlir;
@@ -33,6 +38,9 @@ using namespace miura::codegen;
 /// Columns of a block where scales are per row: what a loop's body takes.
 static constexpr int64_t rowScaledColumns = 32;
 
+/// Vectors of a table that are permuted; entries of a larger one are gathered.
+static constexpr unsigned maxTables = 4;
+
 /// f16 stays, other floats are packed as f32.
 static FloatType packedFloat(Type type) {
   if (type.isF16())
@@ -44,19 +52,27 @@ static FloatType packedFloat(Type type) {
 
 std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
   auto codes = dyn_cast<RankedTensorType>(description.codes.getType());
-  auto scales = dyn_cast<RankedTensorType>(description.scales.getType());
-  if (!codes || !scales || codes.getRank() != 2 || scales.getRank() != 2 ||
-      !codes.getElementType().isSignlessInteger())
+  if (!codes || !codes.getElementType().isSignlessInteger() ||
+      (!description.placement && codes.getRank() != 2))
     return nullptr;
-  auto leaf = std::make_shared<CodeLeaf>();
+  auto leaf = description.placement ? std::make_shared<SparseLeaf>()
+                                    : std::make_shared<CodeLeaf>();
   leaf->bits = codes.getElementTypeBitWidth();
   leaf->isUnsigned = description.isUnsigned;
   leaf->rowBlock = description.rowBlock;
   leaf->columnBlock = description.columnBlock;
-  leaf->scaleType = packedFloat(scales.getElementType());
-  leaf->operands = {description.codes, description.scales};
-  if (!leaf->scaleType || leaf->bits < 2 || leaf->bits > 8)
+  leaf->operands = {description.codes};
+  if (leaf->bits < 2 || leaf->bits > 8)
     return nullptr;
+  if (description.scales) {
+    auto scales = dyn_cast<RankedTensorType>(description.scales.getType());
+    if (!scales || scales.getRank() != 2)
+      return nullptr;
+    leaf->scaleType = packedFloat(scales.getElementType());
+    leaf->operands.push_back(description.scales);
+    if (!leaf->scaleType)
+      return nullptr;
+  }
   if (description.zeros) {
     auto zeros = dyn_cast<RankedTensorType>(description.zeros.getType());
     if (!zeros || zeros.getRank() != 2)
@@ -69,14 +85,26 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
       return nullptr;
     leaf->operands.push_back(description.zeros);
   }
+  if (description.table) {
+    auto table = dyn_cast<RankedTensorType>(description.table.getType());
+    if (!table || table.getRank() != 2 || !packedFloat(table.getElementType()))
+      return nullptr;
+    leaf->hasTable = true;
+    leaf->isUnsigned = true;
+    leaf->operands.push_back(description.table);
+  }
+  if (description.placement) {
+    leaf->placement = description.placement;
+    leaf->operands.push_back(description.placement.index);
+  }
   leaf->choosePacking();
   return leaf;
 }
 
 void CodeLeaf::choosePacking() {
   packedBits = bits <= 4 ? bits : 8;
-  // A unit of 3-bit codes is 8 columns.
-  if (bits == 3 && columnBlock % 8 != 0)
+  // A unit of 3-bit codes is 8 columns; kept codes share bytes in whole fields.
+  if (bits == 3 && (columnBlock % 8 != 0 || placement))
     packedBits = 4;
 }
 
@@ -88,15 +116,25 @@ std::shared_ptr<PanelLeaf> CodeLeaf::transpose() const {
   return leaf;
 }
 
+std::string CodeLeaf::getKey() const {
+  return "codes " + std::to_string(bits) + " in " + std::to_string(packedBits) +
+         (isUnsigned ? " unsigned" : "") + (hasTable ? " table" : "") +
+         (transposed ? " transposed " : " ") + std::to_string(rowBlock) + "," +
+         std::to_string(columnBlock);
+}
+
 std::pair<int64_t, int64_t>
 CodeLeaf::getShape(ArrayRef<PackOperand> sources) const {
-  ArrayRef<int64_t> shape = sources[0].type.getShape();
-  return transposed ? std::pair(shape[1], shape[0])
-                    : std::pair(shape[0], shape[1]);
+  ArrayRef<int64_t> whole = sources[0].type.getShape();
+  auto [rows, columns] = placement
+                             ? placement.getShape(sources[0], sources.back())
+                             : std::pair(whole[0], whole[1]);
+  return transposed ? std::pair(columns, rows) : std::pair(rows, columns);
 }
 
 unsigned CodeLeaf::scaleBytes(const IsaRow &row) const {
-  return row.panelRows() * scaleType.getIntOrFloatBitWidth() / 8;
+  return scaleType ? row.panelRows() * scaleType.getIntOrFloatBitWidth() / 8
+                   : 0;
 }
 unsigned CodeLeaf::zeroBytes(const IsaRow &row) const {
   return zeroType ? row.panelRows() * zeroType.getIntOrFloatBitWidth() / 8 : 0;
@@ -109,15 +147,20 @@ PanelLayout CodeLeaf::getLayout(const IsaRow &row, unsigned groups) const {
   layout.unitColumns = packedBits == 3 ? 8 : 4;
   layout.unitBytes = layout.unitColumns * row.panelRows() * packedBits / 8;
   layout.blockColumns = columnBlock ? columnBlock : rowScaledColumns;
-  int64_t parameters = scaleBytes(row) + zeroBytes(row);
+  int64_t parameters = parameterBytes(row);
   layout.blockBytes = layout.codeBytes() + (columnBlock ? parameters : 0);
   layout.tailBytes = columnBlock ? 0 : parameters;
+  layout.headerBytes = hasTable ? 4 * tableEntries() : 0;
   return layout;
 }
 
 unsigned CodeLeaf::getDecodeCost(const IsaRow &row, PanelAs as) const {
   if (as == PanelAs::Int)
     return packedBits == 8 ? 0 : packedBits == 3 ? 2 : 1;
+  if (hasTable) {
+    unsigned vectors = llvm::divideCeil(1u << bits, row.lanes());
+    return vectors <= maxTables ? 3 * vectors - 1 : 16;
+  }
   return usesTable(row) ? 2 : 3;
 }
 
@@ -179,8 +222,54 @@ bool CodeLeaf::usesTable(const IsaRow &row) const {
   return (1u << packedBits) <= row.tableEntries;
 }
 
-Value CodeLeaf::takeColumn(KernelBuilder &b, Value raw, unsigned bit) const {
+Value CodeLeaf::lookupColumn(KernelBuilder &b, Value memory, Value lanes,
+                             unsigned bit) const {
+  unsigned size = b.row.tableEntries;
+  unsigned vectors = llvm::divideCeil(1u << bits, size);
+  auto shifted = [&](unsigned by) -> Value {
+    return by == 0 ? lanes
+                   : (Value)arith::ShRUIOp::create(b, lanes, b.splatInts(by));
+  };
+  Value entry = shifted(bit);
+  if (vectors > maxTables) {
+    Value at = arith::AndIOp::create(b, entry, b.splatInts((1 << bits) - 1));
+    Value count = b.index(tableEntries());
+    Value table = memref::ViewOp::create(
+        b, MemRefType::get({ShapedType::kDynamic}, b.getF32Type()), memory,
+        b.index(0), ValueRange{count});
+    auto ones = VectorType::get({(int64_t)b.row.lanes()}, b.getI1Type());
+    Value all =
+        arith::ConstantOp::create(b, DenseElementsAttr::get(ones, true));
+    return vector::GatherOp::create(
+        b, b.floats(), table, ValueRange{b.index(0)}, at, all, b.zeroFloats());
+  }
+  // A permutation reads the lowest bits of the code, a higher one chooses
+  // between two: entries repeat where a table is smaller than a vector.
+  SmallVector<Value> found;
+  for (unsigned i = 0; i < vectors; ++i)
+    found.push_back(b.row.lookup(
+        b, b.loadRegister(memory, b.index(i * b.row.vectorBytes), b.floats()),
+        entry));
+  Value zero = b.splatInts(0);
+  for (unsigned high = llvm::Log2_32(size); found.size() > 1; ++high) {
+    // The bit as a sign.
+    Value sign = arith::ShLIOp::create(b, entry, b.splatInts(31 - high));
+    Value isSet =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, sign, zero);
+    SmallVector<Value> halves;
+    for (unsigned i = 0; i < found.size(); i += 2)
+      halves.push_back(
+          arith::SelectOp::create(b, isSet, found[i + 1], found[i]));
+    found = halves;
+  }
+  return found.front();
+}
+
+Value CodeLeaf::takeColumn(KernelBuilder &b, Value memory, Value raw,
+                           unsigned bit) const {
   Value lanes = b.bitcast(raw, b.ints());
+  if (hasTable)
+    return lookupColumn(b, memory, lanes, bit);
   auto shiftDown = [&](unsigned by) -> Value {
     return by == 0 ? lanes
                    : (Value)arith::ShRUIOp::create(b, lanes, b.splatInts(by));
@@ -219,7 +308,8 @@ Value CodeLeaf::takeColumn(KernelBuilder &b, Value raw, unsigned bit) const {
 
 UnitVectors CodeLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
                                Value memory, Value offset, unsigned firstGroup,
-                               unsigned groupCount, PanelAs as) const {
+                               unsigned groupCount, PanelAs as,
+                               MutableArrayRef<Value>) const {
   unsigned steps = layout.unitColumns / 4;
   SmallVector<Value> raw;
   auto load = [&](unsigned vector) {
@@ -271,7 +361,8 @@ UnitVectors CodeLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
     for (unsigned column = 0; column < 4; ++column) {
       auto &vectors = result.emplace_back();
       for (auto &[vector, field] : places)
-        vectors.push_back(takeColumn(b, vector, 8 * column + field.shift));
+        vectors.push_back(
+            takeColumn(b, memory, vector, 8 * column + field.shift));
     }
   }
   return result;
@@ -301,66 +392,83 @@ Value CodeLeaf::emitZero(KernelBuilder &b, Value memory, Value offset,
 // Packing
 //===----------------------------------------------------------------------===//
 
-namespace {
-/// Codes of a stored bit stream whose rows start at bytes.
-struct CodeStream {
-  const uint8_t *bytes;
-  int64_t rowBytes;
-  unsigned bits;
+CodeStream::CodeStream(const PackOperand &operand)
+    : bytes(operand.bytes.data()),
+      rowBytes(llvm::divideCeil(operand.type.getShape().back() *
+                                    operand.type.getElementTypeBitWidth(),
+                                8)),
+      bits(operand.type.getElementTypeBitWidth()) {}
 
-  CodeStream(const PackOperand &operand)
-      : bytes(operand.bytes.data()),
-        bits(operand.type.getElementTypeBitWidth()) {
-    rowBytes = llvm::divideCeil(operand.type.getDimSize(1) * bits, 8);
-  }
-  unsigned at(int64_t row, int64_t column) const {
-    const uint8_t *p = bytes + row * rowBytes;
-    int64_t bit = column * bits;
-    unsigned window = p[bit / 8];
-    if (bit % 8 + bits > 8)
-      window |= (unsigned)p[bit / 8 + 1] << 8;
-    return (window >> (bit % 8)) & ((1u << bits) - 1);
-  }
-};
-} // namespace
-
-LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
-                             unsigned groups, int64_t begin, int64_t end,
-                             MutableArrayRef<uint8_t> out, Location loc) const {
-  std::pair<int64_t, int64_t> shape = getShape(sources);
-  int64_t rows = shape.first, columns = shape.second;
-  PanelLayout layout = getLayout(row, groups);
-  int64_t panelRows = row.panelRows(), lanes = row.lanes();
-  int64_t panelBytes = layout.panelBytes(columns);
-  int64_t vectorBytes = row.vectorBytes;
-  for (auto [i, source] : llvm::enumerate(sources)) {
+LogicalResult miura::codegen::checkBytes(ArrayRef<PackOperand> sources,
+                                         Location loc) {
+  for (const PackOperand &source : sources) {
+    ArrayRef<int64_t> shape = source.type.getShape();
     int64_t bits = source.type.getElementTypeBitWidth();
-    int64_t expected = source.type.getDimSize(0) *
-                       llvm::divideCeil(source.type.getDimSize(1) * bits, 8);
+    int64_t expected = llvm::divideCeil(shape.back() * bits, 8);
+    for (int64_t size : shape.drop_back())
+      expected *= size;
     if ((int64_t)source.bytes.size() < expected)
       return emitError(loc)
              << "expects " << expected << " bytes for " << source.type
              << ", but got " << source.bytes.size();
   }
+  return success();
+}
+
+LogicalResult CodeLeaf::checkSources(ArrayRef<PackOperand> sources,
+                                     Location loc) const {
+  if (failed(checkBytes(sources, loc)))
+    return failure();
   // An integer kernel sums a row that has one scale in 32 bits.
-  if (!isScaledByBlock() && columns > 65536)
+  int64_t columns = getShape(sources).second;
+  if (decodesToInt() && !isScaledByBlock() && columns > 65536)
     return emitError(loc) << "a weight of " << columns
                           << " columns has no kernel with a scale per row: "
                              "quantize it with a block size";
-  std::memset(out.data(), 0, out.size());
+  return success();
+}
 
-  CodeStream codes(sources[0]);
+LogicalResult CodeLeaf::readRows(ArrayRef<PackOperand> sources, int64_t first,
+                                 int64_t count, int64_t stride, uint8_t *codes,
+                                 uint8_t *kept, Location loc) const {
+  CodeStream stream(sources[0]);
   unsigned flip = isUnsigned ? 0 : 1u << (bits - 1);
-  int64_t padded =
-      llvm::divideCeil(columns, layout.blockColumns) * layout.blockColumns;
-  // The panel's codes, unsigned, a byte each.
-  std::vector<uint8_t> bytes(panelRows * padded);
+  auto [rows, columns] = getShape(sources);
+  if (!placement) {
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t k = 0; k < columns; ++k)
+        codes[r * stride + k] =
+            (transposed ? stream.at(k, first + r) : stream.at(first + r, k)) ^
+            flip;
+    return success();
+  }
+  for (int64_t r = 0; r < count; ++r)
+    std::fill_n(codes + r * stride, columns, flip);
+  // Where the weight is stored transposed, its rows are columns here, and all
+  // are read.
+  return placement.forEach(
+      sources[0], sources.back(), transposed ? 0 : first,
+      transposed ? columns : count, loc,
+      [&](int64_t row, int64_t column, int64_t i, int64_t j) {
+        if (transposed)
+          std::swap(row, column);
+        row -= first;
+        if (row < 0 || row >= count)
+          return;
+        codes[row * stride + column] = stream.at(i, j) ^ flip;
+        if (kept)
+          kept[row * stride + column] = 1;
+      });
+}
 
-  PackOperand scales = sources[1];
-  Type scaleElement = scales.type.getElementType();
-  auto scaleAt = [&](const PackOperand &operand, int64_t r, int64_t block) {
+void CodeLeaf::storeParameters(ArrayRef<PackOperand> sources, const IsaRow &row,
+                               uint8_t *to, int64_t first, int64_t count,
+                               int64_t block) const {
+  auto locate = [&](const PackOperand &operand, int64_t r) {
     int64_t scaleRow = rowBlock ? r / rowBlock : 0;
-    return transposed ? std::pair(block, scaleRow) : std::pair(scaleRow, block);
+    auto [i, j] =
+        transposed ? std::pair(block, scaleRow) : std::pair(scaleRow, block);
+    return std::pair(i, j);
   };
   auto store = [&](uint8_t *to, FloatType type, int64_t r, float value) {
     if (type.isF16()) {
@@ -370,50 +478,81 @@ LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
       std::memcpy(to + 4 * r, &value, 4);
     }
   };
-  auto storeParameters = [&](uint8_t *to, int64_t first, int64_t count,
-                             int64_t block) {
+  if (scaleType) {
+    const PackOperand &scales = sources[1];
+    Type element = scales.type.getElementType();
     for (int64_t r = 0; r < count; ++r) {
-      auto [i, j] = scaleAt(scales, first + r, block);
+      auto [i, j] = locate(scales, first + r);
       int64_t at = i * scales.type.getDimSize(1) + j;
-      if (scaleElement.isF16())
+      if (element.isF16())
         std::memcpy(to + 2 * r, scales.bytes.data() + 2 * at, 2);
       else
-        store(to, scaleType, r,
-              readFloat(scales.bytes.data(), scaleElement, at));
+        store(to, scaleType, r, readFloat(scales.bytes.data(), element, at));
     }
-    if (!zeroType)
-      return;
-    const PackOperand &zeros = sources[2];
-    Type element = zeros.type.getElementType();
-    uint8_t *zeroTo = to + scaleBytes(row);
-    for (int64_t r = 0; r < count; ++r) {
-      auto [i, j] = scaleAt(zeros, first + r, block);
-      float zero;
-      if (element.isInteger()) {
-        int zeroFlip = isUnsigned ? 0 : 1 << (bits - 1);
-        zero = (float)(((int)CodeStream(zeros).at(i, j) ^ zeroFlip) - zeroFlip);
-      } else {
-        zero = readFloat(zeros.bytes.data(), element,
-                         i * zeros.type.getDimSize(1) + j);
-      }
-      store(zeroTo, zeroType, r, zero);
+  }
+  if (!zeroType)
+    return;
+  const PackOperand &zeros = sources[2];
+  Type element = zeros.type.getElementType();
+  for (int64_t r = 0; r < count; ++r) {
+    auto [i, j] = locate(zeros, first + r);
+    float zero;
+    if (element.isInteger()) {
+      int flip = isUnsigned ? 0 : 1 << (bits - 1);
+      zero = (float)(((int)CodeStream(zeros).at(i, j) ^ flip) - flip);
+    } else {
+      zero = readFloat(zeros.bytes.data(), element,
+                       i * zeros.type.getDimSize(1) + j);
     }
-  };
+    store(to + scaleBytes(row), zeroType, r, zero);
+  }
+}
+
+FailureOr<std::vector<uint8_t>> CodeLeaf::packAll(ArrayRef<PackOperand> sources,
+                                                  const IsaRow &row,
+                                                  unsigned groups,
+                                                  Location loc) const {
+  auto packed = PanelLeaf::packAll(sources, row, groups, loc);
+  if (failed(packed) || !hasTable)
+    return packed;
+  // Entries that codes may name and the codebook does not have are zero.
+  const PackOperand &table = sources[1 + (bool)scaleType + (bool)zeroType];
+  for (int64_t i = 0; i < tableEntries(); ++i) {
+    int64_t entry = i % (int64_t(1) << bits);
+    float value =
+        entry < table.type.getDimSize(0)
+            ? readFloat(table.bytes.data(), table.type.getElementType(), entry)
+            : 0;
+    std::memcpy(packed->data() + 4 * i, &value, 4);
+  }
+  return packed;
+}
+
+LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
+                             unsigned groups, int64_t begin, int64_t end,
+                             MutableArrayRef<uint8_t> out, Location loc) const {
+  if (failed(checkSources(sources, loc)))
+    return failure();
+  std::pair<int64_t, int64_t> shape = getShape(sources);
+  int64_t rows = shape.first, columns = shape.second;
+  PanelLayout layout = CodeLeaf::getLayout(row, groups);
+  int64_t panelRows = row.panelRows(), lanes = row.lanes();
+  int64_t panelBytes = layout.panelBytes(columns);
+  int64_t vectorBytes = row.vectorBytes;
+  std::memset(out.data(), 0, out.size());
+  int64_t padded =
+      llvm::divideCeil(columns, layout.blockColumns) * layout.blockColumns;
+  // The panel's codes, unsigned, a byte each.
+  std::vector<uint8_t> bytes(panelRows * padded);
 
   for (int64_t panel = begin; panel < end; ++panel) {
     uint8_t *to = out.data() + (panel - begin) * panelBytes;
     int64_t first = panel * panelRows;
     int64_t count = std::min(panelRows, rows - first);
     std::fill(bytes.begin(), bytes.end(), 0);
-    for (int64_t r = 0; r < count; ++r) {
-      uint8_t *row = bytes.data() + r * padded;
-      if (transposed)
-        for (int64_t k = 0; k < columns; ++k)
-          row[k] = codes.at(k, first + r) ^ flip;
-      else
-        for (int64_t k = 0; k < columns; ++k)
-          row[k] = codes.at(first + r, k) ^ flip;
-    }
+    if (failed(readRows(sources, first, count, padded, bytes.data(),
+                        /*kept=*/nullptr, loc)))
+      return failure();
     for (int64_t k0 = 0; k0 < padded; k0 += layout.unitColumns) {
       int64_t block = k0 / layout.blockColumns;
       uint8_t *unit =
@@ -448,10 +587,12 @@ LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
     }
     if (isScaledByBlock()) {
       for (int64_t block = 0; block * layout.blockColumns < columns; ++block)
-        storeParameters(to + block * layout.blockBytes + layout.codeBytes(),
+        storeParameters(sources, row,
+                        to + block * layout.blockBytes + layout.codeBytes(),
                         first, count, block);
     } else {
-      storeParameters(to + panelBytes - layout.tailBytes, first, count, 0);
+      storeParameters(sources, row, to + panelBytes - layout.tailBytes, first,
+                      count, 0);
     }
   }
   return success();

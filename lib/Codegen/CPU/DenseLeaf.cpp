@@ -21,9 +21,9 @@ using namespace miura::codegen;
 /// Columns of a unit, which is a block too: what a loop's body takes.
 static constexpr int64_t unitColumns = 4;
 
-std::shared_ptr<PanelLeaf> DenseLeaf::get(Value value) {
+std::shared_ptr<PanelLeaf> DenseLeaf::get(Value value, Placement placement) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || type.getRank() != 2)
+  if (!type || (!placement && type.getRank() != 2))
     return nullptr;
   Type element = type.getElementType();
   if (!element.isF32() && !element.isF16() && !element.isBF16())
@@ -31,6 +31,10 @@ std::shared_ptr<PanelLeaf> DenseLeaf::get(Value value) {
   auto leaf = std::make_shared<DenseLeaf>();
   leaf->element = element;
   leaf->operands = {value};
+  if (placement) {
+    leaf->operands.push_back(placement.index);
+    leaf->placement = std::move(placement);
+  }
   return leaf;
 }
 
@@ -42,9 +46,16 @@ std::shared_ptr<PanelLeaf> DenseLeaf::transpose() const {
 
 std::pair<int64_t, int64_t>
 DenseLeaf::getShape(ArrayRef<PackOperand> sources) const {
-  ArrayRef<int64_t> shape = sources[0].type.getShape();
-  return transposed ? std::pair(shape[1], shape[0])
-                    : std::pair(shape[0], shape[1]);
+  ArrayRef<int64_t> whole = sources[0].type.getShape();
+  auto [rows, columns] = placement
+                             ? placement.getShape(sources[0], sources.back())
+                             : std::pair(whole[0], whole[1]);
+  return transposed ? std::pair(columns, rows) : std::pair(rows, columns);
+}
+
+std::string DenseLeaf::getKey() const {
+  return std::string("floats") + (transposed ? " transposed " : " ") +
+         placement.getKey();
 }
 
 PanelLayout DenseLeaf::getLayout(const IsaRow &row, unsigned groups) const {
@@ -58,7 +69,8 @@ unsigned DenseLeaf::getDecodeCost(const IsaRow &, PanelAs) const {
 
 UnitVectors DenseLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
                                 Value memory, Value offset, unsigned firstGroup,
-                                unsigned groupCount, PanelAs as) const {
+                                unsigned groupCount, PanelAs as,
+                                MutableArrayRef<Value>) const {
   assert(as == PanelAs::F32 && "floats have no integer panel");
   int64_t vectorBytes = b.row.lanes() * elementBytes();
   UnitVectors result(unitColumns);
@@ -89,12 +101,33 @@ LogicalResult DenseLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
   std::pair<int64_t, int64_t> shape = getShape(sources);
   int64_t rows = shape.first, columns = shape.second;
   int64_t size = elementBytes(), panelRows = (int64_t)row.lanes() * groups;
-  const uint8_t *stored = sources[0].bytes.data();
-  if ((int64_t)sources[0].bytes.size() < rows * columns * size)
-    return emitError(loc) << "expects " << rows * columns * size
-                          << " bytes for a weight of " << rows << " by "
-                          << columns << ", but got " << sources[0].bytes.size();
+  const uint8_t *bytes = sources[0].bytes.data();
+  if (failed(checkBytes(sources, loc)))
+    return failure();
   int64_t panelBytes = getLayout(row, groups).panelBytes(columns);
+  // Pruned values are put to their places first: of the rows that are packed,
+  // or of all where the weight is stored transposed.
+  std::vector<uint8_t> placed;
+  int64_t skipped = 0;
+  if (placement) {
+    int64_t from = transposed ? 0 : begin * panelRows;
+    int64_t count =
+        transposed ? columns : std::min(end * panelRows, rows) - from;
+    int64_t across = transposed ? rows : columns;
+    placed.resize(count * across * size);
+    int64_t stored = sources[0].type.getShape().back();
+    if (failed(placement.forEach(
+            sources[0], sources.back(), from, count, loc,
+            [&](int64_t row, int64_t column, int64_t i, int64_t j) {
+              if (row < from || row >= from + count)
+                return;
+              std::memcpy(&placed[((row - from) * across + column) * size],
+                          &sources[0].bytes[(i * stored + j) * size], size);
+            })))
+      return failure();
+    bytes = placed.data();
+    skipped = from * across * size;
+  }
   int64_t rowStride = transposed ? size : columns * size;
   int64_t columnStride = transposed ? rows * size : size;
   std::memset(out.data(), 0, out.size());
@@ -106,7 +139,8 @@ LogicalResult DenseLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
       for (int64_t r = 0; r < count; ++r)
         for (int64_t k = k0, e = std::min(columns, k0 + tile); k < e; ++k)
           std::memcpy(to + (k * panelRows + r) * sizeof(T),
-                      stored + (first + r) * rowStride + k * columnStride,
+                      bytes + (first + r) * rowStride + k * columnStride -
+                          skipped,
                       sizeof(T));
   };
   for (int64_t panel = begin; panel < end; ++panel) {

@@ -74,9 +74,13 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
     Value end = b.index(layout.codeBytes());
     if (pieceBytes != layout.codeBytes())
       end = b.select(b.equal(memoryBytes, 0), columns, end);
-    return b.loop(
-        b.index(0), end, pieceBytes, acc, [&](Value byte, ValueRange state) {
+    // Behind the accumulators: what decoding carries.
+    SmallVector<Value> begin(acc);
+    llvm::append_range(begin, leaf.emitBegin(b, layout, panel.memory, at));
+    SmallVector<Value> sums = b.loop(
+        b.index(0), end, pieceBytes, begin, [&](Value byte, ValueRange state) {
           SmallVector<Value> next(state);
+          auto carried = MutableArrayRef(next).drop_front(acc.size());
           Value start = b.add(at, byte);
           BlockPrefetch lines(panel.memory, start, g0 == 0 ? distance : 0);
           // Dwords of activations before this piece.
@@ -87,7 +91,7 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
             lines.upTo(b, from + layout.unitBytes);
             UnitVectors vectors =
                 leaf.emitUnit(b, layout, panel.memory, b.add(start, from), g0,
-                              slice, PanelAs::Int);
+                              slice, PanelAs::Int, carried);
             for (auto [step, weights] : llvm::enumerate(vectors)) {
               Value d =
                   b.add(dword, unit * layout.unitColumns / 4 + (int64_t)step);
@@ -103,6 +107,8 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
           }
           return next;
         });
+    sums.resize(acc.size());
+    return sums;
   };
   // Accumulators of a slice for rows whose activations sum to `rowSums`.
   auto start = [&](ArrayRef<Value> rowSums, unsigned g0) {
@@ -139,7 +145,7 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
     total = b.loop(
         b.index(0), blocks, 1, total,
         [&](Value block, ValueRange state) -> SmallVector<Value> {
-          Value at = b.add(offset, b.mul(block, layout.blockBytes));
+          Value at = panel.blockStart(b, offset, block);
           Value scalesAt = b.add(at, layout.codeBytes());
           SmallVector<Value> rowSums;
           for (unsigned r = 0; r < count; ++r)
@@ -149,7 +155,7 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
           for (unsigned g0 = 0; g0 < groups; g0 += slice) {
             SmallVector<Value> acc =
                 emitBlock(at, block, g0, start(rowSums, g0));
-            if (g0 == 0 && distance)
+            if (g0 == 0 && distance && !layout.isIndexed)
               for (int64_t line = llvm::alignTo(layout.codeBytes(), 64);
                    line < layout.blockBytes; line += 64)
                 b.prefetch(panel.memory, b.add(at, line + distance));
@@ -175,14 +181,14 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
                        b, sums.values, ValueRange{b.add(sumBase[r], i)});
                    return {arith::AddIOp::create(b, state[0], s)};
                  })[0]);
-    Value tail = b.add(offset, b.mul(blocks, layout.blockBytes));
+    Value tail = panel.tailStart(b, offset, columns);
     for (unsigned g0 = 0; g0 < groups; g0 += slice) {
-      SmallVector<Value> acc =
-          b.loop(b.index(0), blocks, 1, start(rowSums, g0),
-                 [&](Value block, ValueRange state) {
-                   Value at = b.add(offset, b.mul(block, layout.blockBytes));
-                   return emitBlock(at, block, g0, state);
-                 });
+      SmallVector<Value> acc = b.loop(b.index(0), blocks, 1, start(rowSums, g0),
+                                      [&](Value block, ValueRange state) {
+                                        Value at =
+                                            panel.blockStart(b, offset, block);
+                                        return emitBlock(at, block, g0, state);
+                                      });
       for (unsigned g = 0; g < slice; ++g) {
         Value scale = leaf.emitScale(b, panel.memory, tail, g0 + g);
         for (unsigned r = 0; r < count; ++r)

@@ -26,6 +26,34 @@ using namespace miura::codegen;
 Value PanelOperand::panelBytes(KernelBuilder &b, Value columns) const {
   return b.add(b.mul(blocks(b, columns), layout.blockBytes), layout.tailBytes);
 }
+Value PanelOperand::panelColumns(KernelBuilder &b, Value bytes) const {
+  return b.mul(b.div(b.sub(bytes, b.index(layout.tailBytes)),
+                     b.index(layout.blockBytes)),
+               layout.blockColumns);
+}
+Value PanelOperand::allPanelBytes(KernelBuilder &b) const {
+  Value bytes = memref::DimOp::create(b, memory, 0);
+  return b.sub(bytes, b.index(layout.headerBytes));
+}
+Value PanelOperand::panelStart(KernelBuilder &b, Value panel,
+                               Value columns) const {
+  Value bytes = layout.isIndexed ? b.mul(b.add(blocks(b, columns), 1), 4)
+                                 : panelBytes(b, columns);
+  return b.add(b.mul(panel, bytes), layout.headerBytes);
+}
+Value PanelOperand::blockStart(KernelBuilder &b, Value panelStart,
+                               Value block) const {
+  if (!layout.isIndexed)
+    return b.add(panelStart, b.mul(block, layout.blockBytes));
+  Value at = b.add(panelStart, b.mul(block, 4));
+  // Addresses wait for the directory, which nothing else fetches early enough.
+  b.prefetch(memory, b.add(at, 256));
+  return b.mul(b.loadIndexAt(memory, at, 32), 8);
+}
+Value PanelOperand::tailStart(KernelBuilder &b, Value panelStart,
+                              Value columns) const {
+  return blockStart(b, panelStart, blocks(b, columns));
+}
 
 //===----------------------------------------------------------------------===//
 // One row
@@ -57,10 +85,14 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
     Value column = b.mul(block, layout.blockColumns);
     int64_t piece = getPieceUnits(layout, unrolledColumns);
     int64_t pieceColumns = piece * layout.unitColumns;
-    return b.loop(
+    SmallVector<Value> begin(state);
+    llvm::append_range(begin, leaf.emitBegin(b, layout, panel.memory, at));
+    size_t count = state.size();
+    SmallVector<Value> sums = b.loop(
         b.index(0), b.index(layout.codeBytes()), piece * layout.unitBytes,
-        state, [&](Value byte, ValueRange state) {
+        begin, [&](Value byte, ValueRange state) {
           SmallVector<Value> next(state);
+          auto carried = MutableArrayRef(next).drop_front(count);
           Value start = b.add(at, byte);
           BlockPrefetch lines(panel.memory, start, distance);
           Value first = b.add(
@@ -70,7 +102,7 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
             lines.upTo(b, from + layout.unitBytes);
             UnitVectors vectors =
                 leaf.emitUnit(b, layout, panel.memory, b.add(start, from), 0,
-                              groups, PanelAs::F32);
+                              groups, PanelAs::F32, carried);
             for (auto [i, weights] : llvm::enumerate(vectors)) {
               Value k = b.add(first, unit * layout.unitColumns + (int64_t)i);
               Value a = b.loadSplat(x, {xRow, k}, b.floats());
@@ -92,11 +124,13 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
                   b, sum,
                   vector::LoadOp::create(b, type, x,
                                          ValueRange{xRow, b.add(first, i)}));
-            next.back() =
-                arith::AddFOp::create(b, next.back(), b.sumLanes(sum));
+            Value &total = next[count - 1];
+            total = arith::AddFOp::create(b, total, b.sumLanes(sum));
           }
           return next;
         });
+    sums.resize(count);
+    return sums;
   };
   auto start = [&] {
     SmallVector<Value> state(chains * groups, b.zeroFloats());
@@ -122,7 +156,7 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
   if (byBlock)
     return b.loop(begin, end, 1, SmallVector<Value>(groups, b.zeroFloats()),
                   [&](Value block, ValueRange state) {
-                    Value at = b.add(offset, b.mul(block, layout.blockBytes));
+                    Value at = panel.blockStart(b, offset, block);
                     Value scalesAt = b.add(at, layout.codeBytes());
                     SmallVector<Value> sums =
                         finish(emitBlock(at, block, start()), scalesAt);
@@ -136,11 +170,10 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
 
   SmallVector<Value> state =
       b.loop(begin, end, 1, start(), [&](Value block, ValueRange state) {
-        Value at = b.add(offset, b.mul(block, layout.blockBytes));
+        Value at = panel.blockStart(b, offset, block);
         return emitBlock(at, block, state);
       });
-  Value tail =
-      b.add(offset, b.mul(panel.blocks(b, columns), layout.blockBytes));
+  Value tail = panel.tailStart(b, offset, columns);
   SmallVector<Value> sums = finish(state, tail);
   if (leaf.isScaled())
     for (unsigned g = 0; g < groups; ++g)
@@ -165,60 +198,71 @@ int64_t miura::codegen::getChunkBytes(const IsaRow &row, const PanelLeaf &,
 }
 
 /// Decodes the pieces of the chunk at column c0 into `buffer`, [column][row].
+/// `carried` is what decoding carried to the chunk, and carries from it.
 static void emitDecodeChunk(KernelBuilder &b, const PanelOperand &panel,
                             Value offset, Value tail, Value c0, Value count,
-                            Value buffer) {
+                            Value buffer, SmallVector<Value> &carried) {
   const PanelLeaf &leaf = *panel.leaf;
   const PanelLayout &layout = panel.layout;
   int64_t units = getPieceUnits(layout, unrolledColumns);
   int64_t piece = units * layout.unitColumns;
   int64_t columnBytes = (int64_t)layout.groups * b.row.vectorBytes;
-  b.loop(b.index(0), count, piece, [&](Value i) {
-    Value column = b.add(c0, i);
-    Value block = b.div(column, layout.blockColumns);
-    Value at = b.add(offset, b.mul(block, layout.blockBytes));
-    Value within =
-        b.mul(b.div(b.rem(column, layout.blockColumns), layout.unitColumns),
-              layout.unitBytes);
-    Value parameters =
-        leaf.isScaledByBlock() ? b.add(at, layout.codeBytes()) : tail;
-    Value to = b.mul(i, columnBytes);
-    // Scales of some groups and the vectors of a column have to fit into
-    // registers together; the codes of other groups are read again.
-    unsigned slice =
-        b.row.registers < 32 ? std::min(2u, layout.groups) : layout.groups;
-    for (unsigned g0 = 0; g0 < layout.groups; g0 += slice) {
-      SmallVector<Value> scales, starts;
-      if (leaf.isScaled())
-        for (unsigned g = g0; g < g0 + slice; ++g) {
-          scales.push_back(leaf.emitScale(b, panel.memory, parameters, g));
-          if (leaf.hasZeros()) {
-            Value zero = leaf.emitZero(b, panel.memory, parameters, g);
-            starts.push_back(arith::NegFOp::create(
-                b, arith::MulFOp::create(b, zero, scales.back())));
+  carried =
+      b.loop(b.index(0), count, piece, carried, [&](Value i, ValueRange state) {
+        Value column = b.add(c0, i);
+        Value block = b.div(column, layout.blockColumns);
+        Value at = panel.blockStart(b, offset, block);
+        Value inBlock = b.rem(column, layout.blockColumns);
+        Value within =
+            b.mul(b.div(inBlock, layout.unitColumns), layout.unitBytes);
+        SmallVector<Value> before(state), after(state);
+        if (!before.empty()) {
+          Value isBegin = b.equal(inBlock, 0);
+          for (auto [value, first] :
+               llvm::zip(before, leaf.emitBegin(b, layout, panel.memory, at)))
+            value = b.select(isBegin, first, value);
+        }
+        Value parameters =
+            leaf.isScaledByBlock() ? b.add(at, layout.codeBytes()) : tail;
+        Value to = b.mul(i, columnBytes);
+        // Scales of some groups and the vectors of a column have to fit into
+        // registers together; the codes of other groups are read again.
+        unsigned slice =
+            b.row.registers < 32 ? std::min(2u, layout.groups) : layout.groups;
+        for (unsigned g0 = 0; g0 < layout.groups; g0 += slice) {
+          after = before;
+          SmallVector<Value> scales, starts;
+          if (leaf.isScaled())
+            for (unsigned g = g0; g < g0 + slice; ++g) {
+              scales.push_back(leaf.emitScale(b, panel.memory, parameters, g));
+              if (leaf.hasZeros()) {
+                Value zero = leaf.emitZero(b, panel.memory, parameters, g);
+                starts.push_back(arith::NegFOp::create(
+                    b, arith::MulFOp::create(b, zero, scales.back())));
+              }
+            }
+          for (int64_t unit = 0; unit < units; ++unit) {
+            UnitVectors vectors =
+                leaf.emitUnit(b, layout, panel.memory,
+                              b.add(b.add(at, within), unit * layout.unitBytes),
+                              g0, slice, PanelAs::F32, after);
+            for (auto [k, weights] : llvm::enumerate(vectors))
+              for (unsigned g = 0; g < slice; ++g) {
+                Value w = weights[g];
+                if (!starts.empty())
+                  w = b.fma(w, scales[g], starts[g]);
+                else if (!scales.empty())
+                  w = arith::MulFOp::create(b, w, scales[g]);
+                int64_t byte =
+                    (unit * layout.unitColumns + (int64_t)k) * columnBytes +
+                    (int64_t)(g0 + g) * b.row.vectorBytes;
+                vector::StoreOp::create(b, b.bitcast(w, b.bytes()), buffer,
+                                        ValueRange{b.add(to, byte)});
+              }
           }
         }
-      for (int64_t unit = 0; unit < units; ++unit) {
-        UnitVectors vectors =
-            leaf.emitUnit(b, layout, panel.memory,
-                          b.add(b.add(at, within), unit * layout.unitBytes), g0,
-                          slice, PanelAs::F32);
-        for (auto [k, weights] : llvm::enumerate(vectors))
-          for (unsigned g = 0; g < slice; ++g) {
-            Value w = weights[g];
-            if (!starts.empty())
-              w = b.fma(w, scales[g], starts[g]);
-            else if (!scales.empty())
-              w = arith::MulFOp::create(b, w, scales[g]);
-            int64_t byte =
-                (unit * layout.unitColumns + (int64_t)k) * columnBytes +
-                (int64_t)(g0 + g) * b.row.vectorBytes;
-            vector::StoreOp::create(b, b.bitcast(w, b.bytes()), buffer,
-                                    ValueRange{b.add(to, byte)});
-          }
-      }
-    }
-  });
+        return after;
+      });
 }
 
 void miura::codegen::emitFloatTiles(KernelBuilder &b, const PanelOperand &panel,
@@ -231,13 +275,18 @@ void miura::codegen::emitFloatTiles(KernelBuilder &b, const PanelOperand &panel,
   // f32 panels are what a chunk would be.
   bool direct = panel.leaf->getDecodeCost(b.row, PanelAs::F32) == 0;
   int64_t chunk = getChunkColumns(b.row, layout);
-  Value tail =
-      b.add(offset, b.mul(panel.blocks(b, columns), layout.blockBytes));
+  Value tail = panel.tailStart(b, offset, columns);
   SmallVector<Value> masks;
   for (unsigned g = 0; g < layout.groups; ++g)
     masks.push_back(b.mask(b.sub(outputs, b.add(n0, (int64_t)g * lanes))));
 
-  b.loop(b.index(0), columns, chunk, [&](Value c0) {
+  // A chunk begins where the one before it ended: only the types of what
+  // decoding carries matter here.
+  SmallVector<Value> atBegin;
+  if (!direct)
+    atBegin.assign(panel.leaf->getStateCount(b.row), b.index(0));
+  b.loop(b.index(0), columns, chunk, atBegin, [&](Value c0, ValueRange state) {
+    SmallVector<Value> carried(state);
     Value count = b.min(b.index(chunk), b.sub(columns, c0));
     Value memory = panel.memory, base;
     if (direct) {
@@ -245,7 +294,7 @@ void miura::codegen::emitFloatTiles(KernelBuilder &b, const PanelOperand &panel,
     } else {
       memory = buffer;
       base = b.index(0);
-      emitDecodeChunk(b, panel, offset, tail, c0, count, buffer);
+      emitDecodeChunk(b, panel, offset, tail, c0, count, buffer, carried);
     }
     b.loop(begin, end, b.row.floatTileRows, [&](Value m0) {
       // Rows beyond the last compute it again and store nothing.
@@ -292,5 +341,6 @@ void miura::codegen::emitFloatTiles(KernelBuilder &b, const PanelOperand &panel,
         }
       }
     });
+    return carried;
   });
 }

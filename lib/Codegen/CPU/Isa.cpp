@@ -87,6 +87,17 @@ static Value lookupAvx2(ImplicitLocOpBuilder &b, Value table, Value lanes) {
                        {table, lanes});
 }
 
+/// vpexpandb.
+static Value expand512(ImplicitLocOpBuilder &b, Value bytes, Value fill,
+                       Value mask) {
+  Value lanes = vector::BroadcastOp::create(
+      b, VectorType::get({1}, b.getI64Type()), mask);
+  Value bits =
+      LLVM::BitcastOp::create(b, VectorType::get({64}, b.getI1Type()), lanes);
+  return callIntrinsic(b, bytes.getType(), "llvm.x86.avx512.mask.expand.v64i8",
+                       {bytes, fill, bits});
+}
+
 /// vcvtph2ps of any length.
 static Value widenHalf(ImplicitLocOpBuilder &b, Value half) {
   auto type = cast<VectorType>(half.getType());
@@ -103,8 +114,8 @@ static Value vectorFma(ImplicitLocOpBuilder &b, Value x, Value y, Value z) {
 
 static constexpr llvm::StringLiteral avx2Features[] = {"avx2", "fma", "f16c"};
 static constexpr llvm::StringLiteral vnniFeatures[] = {
-    "avx512f",    "avx512bw",   "avx512vl", "avx512dq",
-    "avx512vnni", "avx512vbmi", "f16c"};
+    "avx512f",    "avx512bw",   "avx512vl",    "avx512dq",
+    "avx512vnni", "avx512vbmi", "avx512vbmi2", "f16c"};
 
 // The distances were measured with benchmarks/kernels at 4096 × 4096 from cold
 // memory: below 4 bits, and where a vector of weights costs many instructions,
@@ -113,8 +124,8 @@ static constexpr PrefetchDistance avx2Prefetch[] = {
     {2, 4096, 4096}, {3, 4096, 4096}, {4, 0, 4096},
     {8, 0, 4096},    {16, 0, 0},      {32, 0, 0}};
 static constexpr PrefetchDistance vnniPrefetch[] = {
-    {2, 4096, 16384}, {3, 4096, 16384}, {4, 0, 16384},
-    {8, 0, 8192},     {16, 0, 0},       {32, 0, 0}};
+    {1, 1792, 1792}, {2, 4096, 16384}, {3, 4096, 16384}, {4, 0, 16384},
+    {8, 0, 8192},    {16, 0, 0},       {32, 0, 0}};
 
 static const IsaRow rows[] = {
     {"avx2", "haswell", avx2Features,
@@ -125,7 +136,8 @@ static const IsaRow rows[] = {
      /*dotTileRows=*/3, /*dotTileGroups=*/2, /*dotColumns=*/8,
      /*chunkColumns=*/128, /*tableEntries=*/8,
      /*dotLimit=*/127, /*dotCost=*/3, /*longDotCost=*/6, avx2Prefetch, dot4Avx2,
-     lookupAvx2, widenHalf, vectorFma},
+     lookupAvx2, /*expand=*/nullptr,
+     /*wholeVectors=*/0, widenHalf, vectorFma},
     {"avx512vnni", "icelake-client", vnniFeatures,
      /*vectorBytes=*/64, /*registers=*/32,
      // 24 accumulators, four vectors of weights; 12 + 12 in the integer tile.
@@ -133,7 +145,9 @@ static const IsaRow rows[] = {
      /*dotTileRows=*/3, /*dotTileGroups=*/4, /*dotColumns=*/32,
      /*chunkColumns=*/64, /*tableEntries=*/16,
      /*dotLimit=*/255, /*dotCost=*/1, /*longDotCost=*/1, vnniPrefetch,
-     dot4Vnni512, lookup512, widenHalf, vectorFma},
+     dot4Vnni512, lookup512, expand512,
+     // Measured on Zen 4.
+     /*wholeVectors=*/1, widenHalf, vectorFma},
 };
 
 const PrefetchDistance &IsaRow::getPrefetch(unsigned bits) const {

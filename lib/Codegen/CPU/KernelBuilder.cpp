@@ -159,6 +159,15 @@ Value KernelBuilder::loadHalves(Value memory, Value offset) {
   auto halves = VectorType::get({(int64_t)row.lanes()}, getF16Type());
   return row.widenHalf(*this, bitcast(raw, halves));
 }
+Value KernelBuilder::loadBits(Value memory, Value offset, unsigned bits) {
+  auto one = VectorType::get({1}, getIntegerType(bits));
+  return vector::ExtractOp::create(
+      *this, bitcast(loadBytes(memory, offset, bits / 8), one), 0);
+}
+Value KernelBuilder::loadIndexAt(Value memory, Value offset, unsigned bits) {
+  return arith::IndexCastUIOp::create(*this, getIndexType(),
+                                      loadBits(memory, offset, bits));
+}
 Value KernelBuilder::splat(Value scalar) {
   return vector::BroadcastOp::create(
       *this, VectorType::get({(int64_t)row.lanes()}, scalar.getType()), scalar);

@@ -20,6 +20,20 @@ using namespace miura::codegen;
 
 PanelLeaf::~PanelLeaf() = default;
 
+FailureOr<std::vector<uint8_t>>
+PanelLeaf::packAll(ArrayRef<PackOperand> sources, const IsaRow &row,
+                   unsigned groups, Location loc) const {
+  auto [rows, columns] = getShape(sources);
+  PanelLayout layout = getLayout(row, groups);
+  int64_t panels = getPanels(rows, row, groups);
+  std::vector<uint8_t> out(layout.headerBytes +
+                           panels * layout.panelBytes(columns));
+  auto body = MutableArrayRef(out).drop_front(layout.headerBytes);
+  if (failed(pack(sources, row, groups, 0, panels, body, loc)))
+    return failure();
+  return out;
+}
+
 namespace {
 using LeafPtr = std::shared_ptr<PanelLeaf>;
 
@@ -30,6 +44,44 @@ LeafPtr findLeaf(Value value) {
     return DenseLeaf::get(value);
   auto leaf = dyn_cast<DecodableLeaf>(op);
   return leaf ? leaf.getPanelLeaf() : nullptr;
+}
+
+static Placement getPlacement(UnpruneOp op) {
+  return {op.getFormat().str(),
+          SmallVector<int64_t, 2>(op.getGroup().begin(), op.getGroup().end()),
+          op.getIndex()};
+}
+
+/// A wider float type has the same values; a narrower one would round.
+static Value skipWidening(Value value) {
+  while (auto convert = value.getDefiningOp<ConvertOp>()) {
+    auto from = cast<FloatType>(convert.getInput().getType().getElementType());
+    auto to = cast<FloatType>(convert.getResult().getType().getElementType());
+    if (from.getWidth() > to.getWidth() ||
+        (from.getWidth() == to.getWidth() && from != to))
+      break;
+    value = convert.getInput();
+  }
+  return value;
+}
+
+/// Codes that are entries of a table, or those of a pruned weight.
+static void describeCodes(CodeLeaf::Description &description) {
+  Value codes = skipWidening(description.codes);
+  if (auto lookup = codes.getDefiningOp<LookupOp>()) {
+    // Vector codebooks have no panel.
+    if (lookup.getCodes().getType().getShape() !=
+        lookup.getResult().getType().getShape())
+      return;
+    auto codebook = lookup.getCodebook().getType();
+    if (!codebook.isDynamicDim(1) && codebook.getDimSize(1) != 1)
+      return;
+    description.codes = lookup.getCodes();
+    description.table = lookup.getCodebook();
+  } else if (auto unprune = codes.getDefiningOp<UnpruneOp>()) {
+    description.codes = unprune.getValues();
+    description.placement = getPlacement(unprune);
+  }
 }
 
 struct WeightModel : DecodableLeaf::ExternalModel<WeightModel, WeightOp> {
@@ -44,23 +96,52 @@ struct DequantizeModel
     auto dequantize = cast<DequantizeOp>(op);
     if (dequantize.getBlock().size() != 2)
       return nullptr;
-    return CodeLeaf::get({dequantize.getCodes(), dequantize.getScales(),
-                          dequantize.getZeros(), dequantize.getBlock()[0],
-                          dequantize.getBlock()[1],
-                          dequantize.getIsUnsigned()});
+    CodeLeaf::Description description{
+        dequantize.getCodes(),    dequantize.getScales(),
+        dequantize.getZeros(),    dequantize.getBlock()[0],
+        dequantize.getBlock()[1], dequantize.getIsUnsigned()};
+    describeCodes(description);
+    return CodeLeaf::get(description);
   }
 };
 
-/// A wider float type has the same values; a narrower one would round.
+/// Codes are looked up with no scale.
+struct LookupModel : DecodableLeaf::ExternalModel<LookupModel, LookupOp> {
+  LeafPtr getPanelLeaf(Operation *op) const {
+    CodeLeaf::Description description{op->getResult(0), {}, {}, 0, 0, true};
+    describeCodes(description);
+    return description.table ? CodeLeaf::get(description) : nullptr;
+  }
+};
+
+/// Kept floats, or kept codes with their scales.
+struct UnpruneModel : DecodableLeaf::ExternalModel<UnpruneModel, UnpruneOp> {
+  LeafPtr getPanelLeaf(Operation *op) const {
+    auto unprune = cast<UnpruneOp>(op);
+    Placement placement = getPlacement(unprune);
+    Value values = skipWidening(unprune.getValues());
+    auto dequantize = values.getDefiningOp<DequantizeOp>();
+    if (!dequantize)
+      return values.getDefiningOp<WeightExpression>() &&
+                     !values.getDefiningOp<WeightOp>()
+                 ? nullptr
+                 : DenseLeaf::get(values, placement);
+    // The code 0 has to stand for zero, and a block of kept columns for a block
+    // of columns.
+    ArrayRef<int64_t> block = dequantize.getBlock(), group = placement.group;
+    if (dequantize.getZeros() || !placement.isGroups() || block.size() != 2 ||
+        block[1] % group[0] != 0)
+      return nullptr;
+    return CodeLeaf::get({dequantize.getCodes(), dequantize.getScales(),
+                          Value(), block[0], block[1] / group[0] * group[1],
+                          dequantize.getIsUnsigned(), placement});
+  }
+};
+
 struct ConvertModel : DecodableLeaf::ExternalModel<ConvertModel, ConvertOp> {
   LeafPtr getPanelLeaf(Operation *op) const {
-    auto convert = cast<ConvertOp>(op);
-    auto from = cast<FloatType>(convert.getInput().getType().getElementType());
-    auto to = cast<FloatType>(convert.getResult().getType().getElementType());
-    if (from.getWidth() > to.getWidth() ||
-        (from.getWidth() == to.getWidth() && from != to))
-      return nullptr;
-    return findLeaf(convert.getInput());
+    Value input = skipWidening(op->getResult(0));
+    return input == op->getResult(0) ? nullptr : findLeaf(input);
   }
 };
 
@@ -70,12 +151,6 @@ struct TransposeModel
     LeafPtr leaf = findLeaf(op->getOperand(0));
     return leaf ? leaf->transpose() : nullptr;
   }
-};
-
-/// Leaves that have no panel yet.
-template <typename Op>
-struct NoModel : DecodableLeaf::ExternalModel<NoModel<Op>, Op> {
-  LeafPtr getPanelLeaf(Operation *) const { return nullptr; }
 };
 } // namespace
 
@@ -90,7 +165,7 @@ void miura::codegen::registerPanelLeaves(DialectRegistry &registry) {
     DequantizeOp::attachInterface<DequantizeModel>(*context);
     ConvertOp::attachInterface<ConvertModel>(*context);
     TransposeOp::attachInterface<TransposeModel>(*context);
-    LookupOp::attachInterface<NoModel<LookupOp>>(*context);
-    UnpruneOp::attachInterface<NoModel<UnpruneOp>>(*context);
+    LookupOp::attachInterface<LookupModel>(*context);
+    UnpruneOp::attachInterface<UnpruneModel>(*context);
   });
 }

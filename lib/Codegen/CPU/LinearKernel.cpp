@@ -253,18 +253,13 @@ void LinearEmitter::bindArguments(func::FuncOp func) {
 /// Right factor outputs, padded to its panels.
 static Value rightOutputs(KernelBuilder &b, const PanelOperand &right,
                           Value columns) {
-  Value bytes = memref::DimOp::create(b, right.memory, 0);
-  Value count = b.div(bytes, right.panelBytes(b, columns));
+  Value count = b.div(right.allPanelBytes(b), right.panelBytes(b, columns));
   return b.mul(count, (int64_t)right.layout.groups * b.row.lanes());
 }
 
 Value LinearEmitter::rankOf(const LinearTerm &term) {
   const PanelOperand &left = panels[term.leaf];
-  Value bytes = memref::DimOp::create(b, left.memory, 0);
-  Value panelBytes = b.div(bytes, panelCount);
-  Value blocks = b.div(b.sub(panelBytes, b.index(left.layout.tailBytes)),
-                       b.index(left.layout.blockBytes));
-  return b.mul(blocks, left.layout.blockColumns);
+  return left.panelColumns(b, b.div(left.allPanelBytes(b), panelCount));
 }
 
 void LinearEmitter::planScratch() {
@@ -363,7 +358,6 @@ void LinearEmitter::emitProducts() {
       continue;
     any = true;
     const PanelOperand &right = panels[term.right];
-    Value panelBytes = right.panelBytes(b, columns);
     Value values = rightOutputs(b, right, columns);
     int64_t panelRows = (int64_t)right.layout.groups * b.row.lanes();
     Value count = b.div(values, panelRows);
@@ -379,8 +373,8 @@ void LinearEmitter::emitProducts() {
         Value first = b.div(b.mul(blocks, part), productParts);
         Value last = b.div(b.mul(blocks, b.add(part, 1)), productParts);
         SmallVector<Value> sums =
-            emitFloatPanel(b, right, b.mul(panel, panelBytes), columns, first,
-                           last, floatRows, zero);
+            emitFloatPanel(b, right, right.panelStart(b, panel, columns),
+                           columns, first, last, floatRows, zero);
         for (auto [g, sum] : llvm::enumerate(sums))
           vector::StoreOp::create(
               b, sum, parts[i],
@@ -402,9 +396,9 @@ void LinearEmitter::emitProducts() {
       });
     });
     b.loop(zero, count, 1, [&](Value panel) {
-      emitFloatTiles(b, right, b.mul(panel, panelBytes), columns, floatRows,
-                     products[i], b.mul(panel, panelRows), values, begin, end,
-                     buffer);
+      emitFloatTiles(b, right, right.panelStart(b, panel, columns), columns,
+                     floatRows, products[i], b.mul(panel, panelRows), values,
+                     begin, end, buffer);
     });
   }
   if (!any)
@@ -445,11 +439,10 @@ Value LinearEmitter::addNeighbours(Value sum, Value m, Value n, Value mask) {
 void LinearEmitter::emitDecode() {
   Value zero = b.index(0);
   // What does not depend on the panel stands before the loop.
-  SmallVector<Value> panelBytes, ranks;
+  SmallVector<Value> ranks;
   SmallVector<QuantizedRows::Sums> sums(spec.terms.size());
   for (auto [i, term] : llvm::enumerate(spec.terms)) {
     ranks.push_back(term.right >= 0 ? rankOf(term) : columns);
-    panelBytes.push_back(panels[term.leaf].panelBytes(b, ranks.back()));
     if (needs.isDot[term.leaf])
       sums[i] = sumsOf(term.leaf);
   }
@@ -471,7 +464,7 @@ void LinearEmitter::emitDecode() {
     };
     for (auto [i, term] : llvm::enumerate(spec.terms)) {
       const PanelOperand &operand = panels[term.leaf];
-      Value offset = b.mul(panel, panelBytes[i]);
+      Value offset = operand.panelStart(b, panel, ranks[i]);
       if (needs.isDot[term.leaf]) {
         Tile tile =
             emitDotPanel(b, operand, offset, columns, quantized, sums[i],
@@ -503,12 +496,11 @@ void LinearEmitter::emitTiled() {
   Value zero = b.index(0);
   int64_t lanes = b.row.lanes();
   auto [begin, end] = b.split(panelCount, tid, nthreads);
-  SmallVector<Value> panelBytes, ranks;
+  SmallVector<Value> ranks;
   SmallVector<QuantizedRows::Sums> sums(spec.terms.size());
   SmallVector<unsigned> intTerms, floatTerms;
   for (auto [i, term] : llvm::enumerate(spec.terms)) {
     ranks.push_back(term.right >= 0 ? rankOf(term) : columns);
-    panelBytes.push_back(panels[term.leaf].panelBytes(b, ranks.back()));
     bool isInt = needs.isDot[term.leaf];
     if (isInt)
       sums[i] = sumsOf(term.leaf);
@@ -538,10 +530,11 @@ void LinearEmitter::emitTiled() {
         }
         Tile total;
         for (unsigned i : intTerms) {
-          Tile tile = emitDotPanel(b, panels[spec.terms[i].leaf],
-                                   b.mul(panel, panelBytes[i]), columns,
-                                   quantized, sums[i], tileRows,
-                                   /*prefetch=*/false, spec.terms.size() == 1);
+          const PanelOperand &operand = panels[spec.terms[i].leaf];
+          Tile tile =
+              emitDotPanel(b, operand, operand.panelStart(b, panel, columns),
+                           columns, quantized, sums[i], tileRows,
+                           /*prefetch=*/false, spec.terms.size() == 1);
           if (total.empty()) {
             total = std::move(tile);
             continue;
@@ -569,9 +562,10 @@ void LinearEmitter::emitTiled() {
     }
     for (unsigned i : floatTerms) {
       const LinearTerm &term = spec.terms[i];
-      emitFloatTiles(b, panels[term.leaf], b.mul(panel, panelBytes[i]),
-                     ranks[i], term.right >= 0 ? products[i] : floatRows, out,
-                     n0, outputs, zero, rows, buffer);
+      emitFloatTiles(b, panels[term.leaf],
+                     panels[term.leaf].panelStart(b, panel, ranks[i]), ranks[i],
+                     term.right >= 0 ? products[i] : floatRows, out, n0,
+                     outputs, zero, rows, buffer);
     }
   });
 }

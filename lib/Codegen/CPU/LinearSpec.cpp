@@ -97,7 +97,7 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
   Value sum = expand(builder, linear.getInput(), linear.getWeight(),
                      linear.getCompute());
   std::string why;
-  auto addLeaf = [&](Value weight, bool right) -> int {
+  auto addLeaf = [&](Value weight, bool right, bool isFactor) -> int {
     std::shared_ptr<PanelLeaf> panel = getPanelLeaf(weight);
     if (!panel) {
       why = "no panel decodes ";
@@ -107,6 +107,9 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
         why += "a weight of this type";
       return -1;
     }
+    if (isFactor)
+      if (auto unindexed = panel->getUnindexed())
+        panel = unindexed;
     LinearLeaf leaf{panel, right ? panel->getNarrowGroups() : 4u, {}};
     for (Value operand : panel->getOperands())
       leaf.arguments.push_back(argument(operand));
@@ -122,7 +125,8 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
       return false;
     }
     LinearTerm term;
-    int position = addLeaf(leaf.getWeight(), /*right=*/false);
+    int position = addLeaf(leaf.getWeight(), /*right=*/false,
+                           leaf.getInput() != linear.getInput());
     if (position < 0)
       return false;
     term.leaf = position;
@@ -132,7 +136,8 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
         why = "its expression is not a sum of leaves and products of two";
         return false;
       }
-      term.right = addLeaf(right.getWeight(), /*right=*/true);
+      term.right =
+          addLeaf(right.getWeight(), /*right=*/true, /*isFactor=*/true);
       if (term.right < 0)
         return false;
     }
@@ -164,21 +169,12 @@ FunctionType miura::codegen::getLinearKernelType(MLIRContext *context,
   return FunctionType::get(context, inputs, {});
 }
 
-int64_t miura::codegen::getPackedBytes(const LinearLeaf &leaf,
-                                       const IsaRow &row,
-                                       ArrayRef<PackOperand> sources) {
-  auto [rows, columns] = leaf.panel->getShape(sources);
-  return PanelLeaf::getPanels(rows, row, leaf.groups) *
-         leaf.panel->getLayout(row, leaf.groups).panelBytes(columns);
-}
-
-LogicalResult miura::codegen::packLeaf(const LinearLeaf &leaf,
-                                       const IsaRow &row,
-                                       ArrayRef<PackOperand> sources,
-                                       MutableArrayRef<uint8_t> out,
-                                       Location loc) {
-  auto [rows, columns] = leaf.panel->getShape(sources);
-  return leaf.panel->pack(sources, row, leaf.groups, 0,
-                          PanelLeaf::getPanels(rows, row, leaf.groups), out,
-                          loc);
+void miura::codegen::setLeafShapes(const LinearSpec &spec, int64_t outputs,
+                                   int64_t columns) {
+  for (const LinearTerm &term : spec.terms) {
+    bool isProduct = term.right >= 0;
+    spec.leaves[term.leaf].panel->setShape(outputs, isProduct ? 0 : columns);
+    if (isProduct)
+      spec.leaves[term.right].panel->setShape(0, columns);
+  }
 }

@@ -13,6 +13,7 @@
 
 #include "miura/Codegen/CPU/RowKernels.h"
 #include "RowBuilder.h"
+#include "Schedules.h"
 
 using namespace mlir;
 using namespace miura::codegen;
@@ -55,12 +56,10 @@ void miura::codegen::emitEmbeddingKernel(func::FuncOp func, const IsaRow &row,
   RowBuilder b(func, inner, row);
   Value indices = b.arg(0), packed = b.arg(1), entries = b.arg(2),
         out = b.arg(3);
-  PanelLayout layout = leaf.getLayout(row, groups);
+  PanelOperand operand{&leaf, leaf.getLayout(row, groups), packed};
+  const PanelLayout &layout = operand.layout;
   int64_t lanes = row.lanes();
   Value columns = b.dim(out, 1);
-  Value panelBytes =
-      b.add(b.mul(b.ceilDiv(columns, layout.blockColumns), layout.blockBytes),
-            layout.tailBytes);
   Value zeroIndex = b.index(0);
   // Columns are cut at blocks, so that one token is decoded by all threads.
   auto [begin, end] = b.part(b.ceilDiv(columns, layout.blockColumns));
@@ -73,7 +72,7 @@ void miura::codegen::emitEmbeddingKernel(func::FuncOp func, const IsaRow &row,
     Value inPanel = b.rem(wrapped, groups * lanes);
     Value lane = b.rem(inPanel, lanes);
     Value group = b.div(inPanel, lanes);
-    Value panelOffset = b.mul(panel, panelBytes);
+    Value panelStart = operand.panelStart(b, panel, columns);
     // The group is known at run time only; a branch for each, as decoding is
     // straight-line code.
     for (unsigned g = 0; g < groups; ++g)
@@ -83,37 +82,40 @@ void miura::codegen::emitEmbeddingKernel(func::FuncOp func, const IsaRow &row,
                                            ArrayRef<OpFoldResult>{lane});
         };
         b.loop(first, last, 1, [&](Value block) {
-          Value offset = b.add(panelOffset, b.mul(block, layout.blockBytes));
+          Value offset = operand.blockStart(b, panelStart, block);
           Value scale, zero;
           if (leaf.isScaled()) {
-            Value at =
-                leaf.isScaledByBlock()
-                    ? b.add(offset, layout.codeBytes())
-                    : b.add(panelOffset,
-                            b.sub(panelBytes, b.index(layout.tailBytes)));
+            Value at = leaf.isScaledByBlock()
+                           ? b.add(offset, layout.codeBytes())
+                           : operand.tailStart(b, panelStart, columns);
             scale = loadLane(leaf.emitScale(b, packed, at, g));
             if (leaf.hasZeros())
               zero = loadLane(leaf.emitZero(b, packed, at, g));
           }
           int64_t units = layout.blockColumns / layout.unitColumns;
-          b.loop(zeroIndex, b.index(units), 1, [&](Value unit) {
-            UnitVectors vectors =
-                leaf.emitUnit(b, layout, packed,
-                              b.add(offset, b.mul(unit, layout.unitBytes)), g,
-                              /*groupCount=*/1, PanelAs::F32);
-            Value column = b.add(b.mul(block, layout.blockColumns),
-                                 b.mul(unit, layout.unitColumns));
-            for (auto [k, vector] : llvm::enumerate(vectors)) {
-              Value v = loadLane(vector[0]);
-              if (zero)
-                v = b.subf(v, zero);
-              if (scale)
-                v = b.mulf(v, scale);
-              Value at = b.add(column, k);
-              // Columns are padded to whole blocks.
-              b.ifThen(b.less(at, columns), [&] { b.store(v, out, {t, at}); });
-            }
-          });
+          SmallVector<Value> begin = leaf.emitBegin(b, layout, packed, offset);
+          b.loop(zeroIndex, b.index(units), 1, begin,
+                 [&](Value unit, ValueRange state) {
+                   SmallVector<Value> carried(state);
+                   UnitVectors vectors = leaf.emitUnit(
+                       b, layout, packed,
+                       b.add(offset, b.mul(unit, layout.unitBytes)), g,
+                       /*groupCount=*/1, PanelAs::F32, carried);
+                   Value column = b.add(b.mul(block, layout.blockColumns),
+                                        b.mul(unit, layout.unitColumns));
+                   for (auto [k, vector] : llvm::enumerate(vectors)) {
+                     Value v = loadLane(vector[0]);
+                     if (zero)
+                       v = b.subf(v, zero);
+                     if (scale)
+                       v = b.mulf(v, scale);
+                     Value at = b.add(column, k);
+                     // Columns are padded to whole blocks.
+                     b.ifThen(b.less(at, columns),
+                              [&] { b.store(v, out, {t, at}); });
+                   }
+                   return carried;
+                 });
         });
       });
   });

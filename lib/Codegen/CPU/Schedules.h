@@ -25,8 +25,19 @@ struct PanelOperand {
   PanelLayout layout;
   mlir::Value memory;
 
-  /// Bytes of a panel of `columns` columns.
+  /// Bytes of a panel of `columns` columns, and how many columns (of whole
+  /// blocks) a panel of `bytes` has. Of layouts that are not indexed.
   mlir::Value panelBytes(KernelBuilder &b, mlir::Value columns) const;
+  mlir::Value panelColumns(KernelBuilder &b, mlir::Value bytes) const;
+  /// Bytes of all panels.
+  mlir::Value allPanelBytes(KernelBuilder &b) const;
+  /// Where panel number `panel` is found: what the next two take.
+  mlir::Value panelStart(KernelBuilder &b, mlir::Value panel,
+                         mlir::Value columns) const;
+  mlir::Value blockStart(KernelBuilder &b, mlir::Value panelStart,
+                         mlir::Value block) const;
+  mlir::Value tailStart(KernelBuilder &b, mlir::Value panelStart,
+                        mlir::Value columns) const;
   mlir::Value blocks(KernelBuilder &b, mlir::Value columns) const {
     return b.ceilDiv(columns, layout.blockColumns);
   }
@@ -55,7 +66,8 @@ int64_t getSumBlock(const PanelLayout &layout, const PanelLeaf &leaf);
 using Tile = llvm::SmallVector<llvm::SmallVector<mlir::Value, 4>, 6>;
 
 /// Σ codes · int8 · scales of a panel for the int8 rows named by their numbers;
-/// the activations' own scale is left to the caller. Unless it is `alone`, the
+/// the activations' own scale is left to the caller. `offset` is the panel's
+/// start, here and below. Unless it is `alone`, the
 /// code around it holds registers over its loops.
 Tile emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
                   mlir::Value offset, mlir::Value columns,

@@ -264,15 +264,23 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
     leaves.push_back(leaf);
   }
 
+  auto columnsOf = [](Value value) {
+    return cast<ShapedType>(value.getType()).getShape().back();
+  };
+  int64_t outputs = columnsOf(kernel.getOutputs()[0]);
+  if (spec)
+    setLeafShapes(*spec, outputs, columnsOf(kernel.getInputs()[spec->x]));
+  else if (!leaves.empty())
+    leaves[0].panel->setShape(0, outputs);
+
   OpBuilder b(kernel);
-  SmallVector<int64_t> ranks(leaves.size(), 0);
+  SmallVector<int64_t> ranks(leaves.size(), 0), widths(leaves.size(), 0);
   SmallVector<std::pair<unsigned, Value>> packed;
   for (auto [i, leaf] : llvm::enumerate(leaves)) {
     // Equal sources, packed by equal leaves, give equal bytes.
     std::string key;
     llvm::raw_string_ostream os(key);
-    os << leaf.groups << ' ' << leaf.panel->getPackedBits() << ' '
-       << leaf.panel->isScaled();
+    os << leaf.groups << ' ' << leaf.panel->getKey();
     SmallVector<PackOperand> sources;
     std::vector<std::vector<uint8_t>> storage(leaf.arguments.size());
     for (auto [j, argument] : llvm::enumerate(leaf.arguments)) {
@@ -287,11 +295,17 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
     }
     auto [rows, columns] = leaf.panel->getShape(sources);
     PanelLayout layout = leaf.panel->getLayout(row, leaf.groups);
-    os << ' ' << rows << 'x' << columns << ' ' << layout.blockColumns << ' '
-       << layout.blockBytes << ' ' << leaf.panel->hasZeros();
     ranks[i] = rows;
+    widths[i] = llvm::divideCeil(columns, layout.blockColumns);
     auto [it, isNew] = blobs.try_emplace(key);
-    if (isNew) {
+    if (isNew && (layout.isIndexed || layout.headerBytes != 0)) {
+      auto out = leaf.panel->packAll(sources, row, leaf.groups, loc);
+      if (failed(out))
+        return failure();
+      int64_t size = out->size();
+      it->second = {file.begin(size), size};
+      file.append(*out);
+    } else if (isNew) {
       int64_t panels = PanelLeaf::getPanels(rows, row, leaf.groups);
       int64_t panelBytes = layout.panelBytes(columns);
       it->second = {file.begin(panels * panelBytes), panels * panelBytes};
@@ -312,12 +326,26 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
     for (int argument : leaf.arguments)
       packed.push_back({static_cast<unsigned>(argument), view});
   }
+  // A kernel finds blocks from the columns of what the leaf meets.
+  auto meets = [&](unsigned i, int64_t columns) {
+    return (uint64_t)widths[i] ==
+           llvm::divideCeil(
+               columns,
+               leaves[i].panel->getLayout(row, leaves[i].groups).blockColumns);
+  };
   if (spec) {
-    auto x = cast<ShapedType>(kernel.getInputs()[spec->x].getType());
+    int64_t columns = columnsOf(kernel.getInputs()[spec->x]);
+    for (const LinearTerm &term : spec->terms) {
+      bool isProduct = term.right >= 0;
+      if ((isProduct && !meets(term.right, columns)) ||
+          !meets(term.leaf, isProduct ? ranks[term.right] : columns))
+        return kernel.emitError("there is no kernel for the linear ")
+               << kernel->getAttr("miura.id")
+               << ": a pruned factor of a product whose rank no operand tells";
+    }
     ScratchSize size;
     for (ShapeClass shape : {ShapeClass::Decode, ShapeClass::Tiled}) {
-      ScratchSize one = getLinearScratch(*spec, row, shape,
-                                         x.getDimSize(x.getRank() - 1), ranks);
+      ScratchSize one = getLinearScratch(*spec, row, shape, columns, ranks);
       size.fixed = std::max(size.fixed, one.fixed);
       size.perRow = std::max(size.perRow, one.perRow);
     }

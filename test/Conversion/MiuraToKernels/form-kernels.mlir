@@ -93,3 +93,23 @@ func.func @not_a_session(%x: tensor<?x8xf32>, %s: tensor<8xf32>) -> tensor<?x8xf
   %y = miura.rms_norm %x, %s epsilon 1.0e-5 : tensor<?x8xf32>, tensor<8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// A sum of codes and a product is one kernel: one pass over x, one write of y.
+// CHECK-LABEL: func.func @sum_is_one_kernel
+// CHECK: miura.kernel ins(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : {{.*}}) outs(
+// CHECK-NEXT: ^bb0(%[[C:.*]]: tensor<?x?xi4>, %[[S:.*]]: tensor<?x?xf16>, %[[L:.*]]: tensor<?x?xf32>, %[[R:.*]]: tensor<?x?xf32>, %[[X:.*]]: tensor<?x?x?xf32>):
+// CHECK-NEXT: %[[Q:.*]] = miura.dequantize %[[C]], %[[S]]
+// CHECK-NEXT: %[[P:.*]] = miura.matmul %[[L]], %[[R]]
+// CHECK-NEXT: %[[W:.*]] = miura.add %[[Q]], %[[P]]
+// CHECK-NEXT: %[[Y:.*]] = miura.linear %[[X]], %[[W]]
+// CHECK-NEXT: miura.kernel_yield %[[Y]]
+// CHECK-NOT: miura.kernel
+// CHECK: return
+func.func @sum_is_one_kernel(%x: tensor<?x?x64xf32>, %c: tensor<16x64xi4>, %s: tensor<16x2xf16>,
+    %l: tensor<16x4xf32>, %r: tensor<4x64xf32>) -> tensor<?x?x16xf32> attributes {miura.session} {
+  %q = miura.dequantize %c, %s block [1, 32] : tensor<16x64xi4>, tensor<16x2xf16> -> tensor<16x64xf32>
+  %p = miura.matmul %l, %r : tensor<16x4xf32>, tensor<4x64xf32> -> tensor<16x64xf32>
+  %w = miura.add %q, %p : tensor<16x64xf32>, tensor<16x64xf32> -> tensor<16x64xf32>
+  %y = miura.linear %x, %w id("q") compute(f32, f32) : (tensor<?x?x64xf32>, tensor<16x64xf32>) -> tensor<?x?x16xf32>
+  return %y : tensor<?x?x16xf32>
+}

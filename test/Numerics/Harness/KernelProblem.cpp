@@ -109,11 +109,20 @@ std::string KernelProblem::str() const {
 }
 
 namespace {
+/// The stored tensors of a pruned weight: columns of its bitmap, or n of m.
+struct Places {
+  int values, index;
+  int64_t columns, n, m;
+};
+
 /// The text of a kernel's region and the stored tensors that it takes.
 struct RegionText {
   std::string arguments, body;
   /// The types of the stored tensors with their sizes.
   SmallVector<std::string> types;
+  /// Which of them are scales, and which are the index of a pruned weight.
+  SmallVector<unsigned> scales;
+  SmallVector<Places> places;
   bool dynamic;
   unsigned values = 0;
 
@@ -157,35 +166,110 @@ llvm::Expected<std::string> RegionText::leaf(StringRef text, int64_t rows,
   };
   if (transposed)
     std::swap(rows, columns);
-  if (text == "f32")
-    return finish(argument(rows, columns, "f32"));
-  if (text == "f16" || text == "bf16") {
-    std::string stored = argument(rows, columns, text);
-    std::string result = fresh();
-    body += result + " = miura.convert " + stored + " : " +
-            tensor(rows, columns, text) + " -> " +
-            tensor(rows, columns, "f32") + "\n";
-    return finish(result);
-  }
+  // The stored values, or their codes: all of them, or those that are kept.
+  std::string element, prefix = "f32";
   unsigned bits = 0;
-  int64_t rowBlock = 1, columnBlock = 0;
+  bool isTable = false;
+  if (text.consume_front("f32"))
+    element = "f32";
+  else if (text.consume_front("f16"))
+    element = "f16";
+  else if (text.consume_front("bf16"))
+    element = "bf16";
+  else if ((isTable = text.consume_front("l")) || text.consume_front("q"))
+    text.consumeInteger(10, bits);
+  bool isCode = bits != 0;
+  if (isCode)
+    element = "i" + std::to_string(bits);
+  int64_t rowBlock = 1, columnBlock = 0, kept = 0, n = 0, m = 0, b0 = 0, b1 = 0;
   bool isUnsigned = false, wideScales = false, zeros = false,
-       floatZeros = false;
-  if (!text.consume_front("q") || text.consumeInteger(10, bits) ||
-      !text.consume_front("b") || text.consumeInteger(10, columnBlock))
-    return llvm::createStringError("bad leaf '" + whole.str() + "'");
-  while (!text.empty()) {
-    if (text.consume_front("u"))
+       floatZeros = false, isScaled = false;
+  auto number = [&](auto &to) { return !text.consumeInteger(10, to); };
+  bool bad = element.empty();
+  while (!bad && !text.empty()) {
+    if (text.consume_front("p"))
+      bad = !number(kept);
+    else if (text.consume_front("n"))
+      bad = !number(n) || !text.consume_front("m") || !number(m);
+    else if (text.consume_front("x"))
+      bad = !number(b0) || !text.consume_front("x") || !number(b1);
+    else if (isCode && text.consume_front("b"))
+      bad = !(isScaled = number(columnBlock));
+    else if (isCode && text.consume_front("u"))
       isUnsigned = true;
-    else if (text.consume_front("s"))
+    else if (isCode && text.consume_front("s"))
       wideScales = true;
-    else if (text.consume_front("z"))
+    else if (isCode && text.consume_front("z"))
       zeros = true;
-    else if (text.consume_front("f"))
+    else if (isCode && text.consume_front("f"))
       zeros = floatZeros = true;
-    else if (!text.consume_front("r") || text.consumeInteger(10, rowBlock))
-      return llvm::createStringError("bad leaf '" + whole.str() + "'");
+    else
+      bad = !isCode || !text.consume_front("r") || !number(rowBlock);
   }
+  if (bad || (isCode && !isTable && !isScaled))
+    return llvm::createStringError("bad leaf '" + whole.str() + "'");
+  std::string all = tensor(rows, columns, element);
+  std::string codes;
+  auto unprune = [&](std::string values, std::string valuesType,
+                     std::string index, std::string indexType,
+                     std::string format) {
+    codes = fresh();
+    body += codes + " = miura.unprune " + values + ", " + index + " " + format +
+            " : " + valuesType + ", " + indexType + " -> " + all + "\n";
+  };
+  if (m) {
+    int64_t width = columns / m * n;
+    std::string values = argument(rows, width, element);
+    std::string valuesType = tensor(rows, width, element);
+    std::string index = argument(rows, width, "i4");
+    places.push_back({(int)types.size() - 2, (int)types.size() - 1, 0, n, m});
+    unprune(values, valuesType, index, tensor(rows, width, "i4"),
+            "\"nm\" group [" + std::to_string(n) + ", " + std::to_string(m) +
+                "]");
+  } else if (kept || b0) {
+    // How many are kept is known; which of them, randomTensor draws.
+    int64_t h = b0 ? b0 : 1, w = b0 ? b1 : 1;
+    int64_t blocks = rows / h * (columns / w);
+    int64_t count = std::max<int64_t>(1, blocks * (kept ? kept : 50) / 100);
+    auto type = [&](bool isSized) {
+      std::string text = "tensor<";
+      text += isSized ? std::to_string(count) : "?";
+      if (b0)
+        text += "x" + std::to_string(h) + "x" + std::to_string(w);
+      return text + "x" + element + ">";
+    };
+    std::string values = "%a" + std::to_string(types.size());
+    types.push_back(type(!dynamic));
+    arguments += ", " + values + ": " + types.back();
+    int64_t indexRows = rows / h, bytes = llvm::divideCeil(columns / w, 8);
+    std::string index = argument(indexRows, bytes, "i8");
+    places.push_back(
+        {(int)types.size() - 2, (int)types.size() - 1, columns / w, 0, 0});
+    std::string format = b0 ? "\"block\" group [" + std::to_string(h) + ", " +
+                                  std::to_string(w) + "]"
+                            : "\"bitmap\"";
+    unprune(values, type(!dynamic), index, tensor(indexRows, bytes, "i8"),
+            format);
+  } else {
+    codes = argument(rows, columns, element);
+  }
+  if (!isCode && element != "f32") {
+    std::string result = fresh();
+    body += result + " = miura.convert " + codes + " : " + all + " -> " +
+            tensor(rows, columns, "f32") + "\n";
+    codes = result;
+  }
+  if (isTable) {
+    std::string table = argument(1 << bits, 1, "f32");
+    std::string result = fresh();
+    body += result + " = miura.lookup " + codes + ", " + table + " : " + all +
+            ", " + tensor(1 << bits, 1, "f32") + " -> " +
+            tensor(rows, columns, "f32") + "\n";
+    codes = result;
+    element = "f32";
+  }
+  if (!isScaled)
+    return finish(codes);
   if (transposed)
     std::swap(rowBlock, columnBlock);
   auto blocks = [](int64_t size, int64_t block) {
@@ -193,22 +277,21 @@ llvm::Expected<std::string> RegionText::leaf(StringRef text, int64_t rows,
   };
   int64_t scaleRows = blocks(rows, rowBlock);
   int64_t scaleColumns = blocks(columns, columnBlock);
-  std::string codeType = "i" + std::to_string(bits);
   StringRef scaleType = wideScales ? "f32" : "f16";
-  StringRef zeroType = floatZeros ? StringRef("f16") : StringRef(codeType);
-  std::string codes = argument(rows, columns, codeType);
-  std::string scales = argument(scaleRows, scaleColumns, scaleType);
-  std::string op = codes + ", " + scales;
-  std::string types = tensor(rows, columns, codeType) + ", " +
-                      tensor(scaleRows, scaleColumns, scaleType);
+  StringRef zeroType = floatZeros ? StringRef("f16") : StringRef(element);
+  scales.push_back(types.size());
+  std::string scale = argument(scaleRows, scaleColumns, scaleType);
+  std::string op = codes + ", " + scale;
+  std::string opTypes = tensor(rows, columns, element) + ", " +
+                        tensor(scaleRows, scaleColumns, scaleType);
   if (zeros) {
     op += ", " + argument(scaleRows, scaleColumns, zeroType);
-    types += ", " + tensor(scaleRows, scaleColumns, zeroType);
+    opTypes += ", " + tensor(scaleRows, scaleColumns, zeroType);
   }
   std::string result = fresh();
   body += result + " = miura.dequantize " + op + " block [" +
           std::to_string(rowBlock) + ", " + std::to_string(columnBlock) + "]" +
-          (isUnsigned ? " unsigned" : "") + " : " + types + " -> " +
+          (isUnsigned ? " unsigned" : "") + " : " + opTypes + " -> " +
           tensor(rows, columns, "f32") + "\n";
   return finish(result);
 }
@@ -350,6 +433,35 @@ static HostTensor randomTensor(RankedTensorType type, std::mt19937 &random,
   return tensor;
 }
 
+/// An index for as many values as there are: any places, or n of every m.
+static void drawPlaces(HostTensor &index, const Places &places,
+                       RankedTensorType values, std::mt19937 &random) {
+  std::fill(index.ints.begin(), index.ints.end(), 0);
+  if (places.n) {
+    std::vector<int> all(places.m);
+    for (size_t i = 0; i < index.ints.size(); i += places.n) {
+      for (int64_t j = 0; j < places.m; ++j)
+        all[j] = j;
+      std::shuffle(all.begin(), all.end(), random);
+      std::sort(all.begin(), all.begin() + places.n);
+      std::copy_n(all.begin(), places.n, index.ints.begin() + i);
+    }
+    return;
+  }
+  int64_t bytes = index.type.getShape().back();
+  int64_t rows = index.ints.size() / bytes;
+  std::vector<int64_t> all(rows * places.columns);
+  for (size_t i = 0; i < all.size(); ++i)
+    all[i] = i;
+  std::shuffle(all.begin(), all.end(), random);
+  all.resize(values.getDimSize(0));
+  for (int64_t i : all) {
+    int64_t column = i % places.columns;
+    int32_t &byte = index.ints[i / places.columns * bytes + column / 8];
+    byte = (int8_t)(byte | 1 << (column % 8));
+  }
+}
+
 CompiledKernel::CompiledKernel(const KernelProblem &problem)
     : problem(problem) {}
 // The spec's region belongs to the context.
@@ -383,6 +495,8 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
 
   // The same region with sizes erased, which is emitted, and with sizes, which
   // is evaluated.
+  SmallVector<unsigned> scales;
+  SmallVector<Places> places;
   auto parseModule = [&](bool dynamic) -> OwningOpRef<ModuleOp> {
     RegionText text(dynamic);
     auto weight = text.expression(problem.weight, problem.n, problem.k);
@@ -390,6 +504,8 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
       error = llvm::toString(weight.takeError());
       return nullptr;
     }
+    scales = text.scales;
+    places = text.places;
     std::string xType = text.tensor(problem.m, problem.k, "f32");
     std::string yType = text.tensor(problem.m, problem.n, "f32");
     std::string biasType =
@@ -527,31 +643,38 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
   std::vector<HostTensor> tensors(region.getNumArguments());
   std::vector<std::vector<uint8_t>> stored(tensors.size());
   std::vector<bool> isScale(tensors.size());
-  for (const LinearLeaf &leaf : linear.leaves)
-    if (leaf.panel->isScaled())
-      isScale[leaf.arguments[1]] = true;
+  // The first argument is x.
+  for (unsigned argument : scales)
+    isScale[1 + argument] = true;
   for (const LinearLeaf &leaf : linear.leaves)
     for (int i : leaf.arguments) {
       auto type = cast<RankedTensorType>(region.getArgument(i).getType());
       HostTensor drawn = randomTensor(type, random, isScale[i]);
+      for (const Places &some : places)
+        if (1 + some.index == i)
+          drawPlaces(drawn, some,
+                     cast<RankedTensorType>(
+                         region.getArgument(1 + some.values).getType()),
+                     random);
       stored[i] = writeHostTensor(drawn);
       auto read = readHostTensor(type, stored[i]);
       if (failed(read))
         return fail("cannot read a stored tensor back");
       tensors[i] = *read;
     }
+  setLeafShapes(linear, problem.n, problem.k);
   SmallVector<int64_t> ranks(linear.leaves.size(), 0);
   for (auto [i, leaf] : llvm::enumerate(linear.leaves)) {
     SmallVector<PackOperand> sources;
     for (int argument : leaf.arguments)
       sources.push_back({tensors[argument].type, stored[argument]});
     ranks[i] = leaf.panel->getShape(sources).first;
-    Buffer &packed = kernel->packed.emplace_back(
-        getPackedBytes(leaf, *target->row, sources));
-    if (failed(packLeaf(leaf, *target->row, sources,
-                        {packed.data(), packed.size()},
-                        UnknownLoc::get(context))))
+    auto bytes = leaf.panel->packAll(sources, *target->row, leaf.groups,
+                                     UnknownLoc::get(context));
+    if (failed(bytes))
       return nullptr;
+    Buffer &packed = kernel->packed.emplace_back(bytes->size());
+    std::memcpy(packed.data(), bytes->data(), bytes->size());
   }
 
   // Activations; what lies between rows must not be used.

@@ -16,6 +16,12 @@
 ///                   u                unsigned codes
 ///                   s                f32 scales
 ///                   z, f             integer, f16 zeros
+///                   p50              pruned: 50 % kept, by a bitmap (k a
+///                   multiple
+///                                    of 8); f16p50, q4b32p50
+///                   n2m4             pruned: 2 of 4 kept
+///                   x4x8             pruned in blocks of 4 x 8, half of them
+///                 l4, l4b32          entries of a table of 16, with scales
 ///                   t                stored [in, out] (also f32t, f16t)
 ///                   r8               a scale for 8 rows (with b0: per tensor
 ///                                    where it is the rows)

@@ -191,6 +191,8 @@ struct Case {
   const char *name;
   unsigned bits;
   bool int8Activations;
+  bool isPruned = false;
+  int64_t rank = 0;
 };
 
 class CompiledAgainstOracle : public CompileTest,
@@ -200,6 +202,8 @@ TEST_P(CompiledAgainstOracle, OnEveryInstructionSet) {
   SessionShape shape;
   shape.bits = GetParam().bits;
   shape.int8Activations = GetParam().int8Activations;
+  shape.isPruned = GetParam().isPruned;
+  shape.rank = GetParam().rank;
   constexpr int64_t capacity = 29;
   auto reference = parse(shape);
   OracleSession oracle(*reference, 2, capacity);
@@ -264,7 +268,10 @@ INSTANTIATE_TEST_SUITE_P(
     Weights, CompiledAgainstOracle,
     ::testing::Values(Case{"f32", 0, false}, Case{"w8", 8, false},
                       Case{"w4", 4, false}, Case{"w3", 3, false},
-                      Case{"w2", 2, false}, Case{"w4a8", 4, true}),
+                      Case{"w2", 2, false}, Case{"w4a8", 4, true},
+                      Case{"w4LowRank", 4, false, false, 5},
+                      Case{"w4Pruned", 4, false, true},
+                      Case{"w4a8PrunedLowRank", 4, true, true, 8}),
     [](const auto &info) { return info.param.name; });
 
 TEST_F(CompileTest, ThreadsDoNotChangeNumbers) {

@@ -27,6 +27,10 @@ struct SessionShape {
           size = 10, hidden = 75;
   /// 0: f32 weights; else bits of codes in blocks of 12 columns.
   unsigned bits = 0;
+  /// Of linears with codes: whether half the codes are pruned, and the rank of
+  /// an f16 product that is added, 0 for none.
+  bool isPruned = false;
+  int64_t rank = 0;
   /// Whether activations enter as int8.
   bool int8Activations = false;
 };
@@ -66,6 +70,28 @@ private:
     }
     return text + "]>";
   }
+  /// As many bits as are set in what it returns.
+  std::string bitmap(int64_t rows, int64_t columns, int64_t &kept) {
+    std::string text = "dense<[";
+    kept = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      text += r ? ",[" : "[";
+      for (int64_t c = 0; c < columns; c += 8) {
+        unsigned bits = generator() >> 8 & 0xFF;
+        if (c + 8 > columns)
+          bits &= (1u << (columns - c)) - 1;
+        for (unsigned rest = bits; rest; rest &= rest - 1)
+          ++kept;
+        text += (c ? "," : "") + std::to_string((int)(int8_t)bits);
+      }
+      text += "]";
+    }
+    return text + "]>";
+  }
+  std::string codes(int64_t count) {
+    std::string text = codes(1, count);
+    return "dense<" + text.substr(7, text.size() - 9) + ">";
+  }
   std::string codes(int64_t rows, int64_t columns) {
     std::uniform_int_distribution<int> uniform(-(1 << (shape.bits - 1)),
                                                (1 << (shape.bits - 1)) - 1);
@@ -92,12 +118,46 @@ private:
     std::string codeType = tensor(number(rows) + "x" + number(columns),
                                   ("i" + number(shape.bits)).c_str());
     std::string scaleType = tensor(number(rows) + "x" + number(blocks), "f16");
-    body += "    %" + name + "c = arith.constant " + codes(rows, columns) +
-            " : " + codeType + "\n    %" + name + "s = arith.constant " +
+    bool isLinear = name[0] == 'w';
+    if (shape.isPruned && isLinear) {
+      int64_t kept = 0;
+      std::string bits = bitmap(rows, columns, kept);
+      std::string bitType =
+          tensor(number(rows) + "x" + number((columns + 7) / 8), "i8");
+      std::string keptType =
+          tensor(number(kept), ("i" + number(shape.bits)).c_str());
+      body += "    %" + name + "k = arith.constant " + codes(kept) + " : " +
+              keptType + "\n    %" + name + "b = arith.constant " + bits +
+              " : " + bitType + "\n    %" + name + "c = miura.unprune %" +
+              name + "k, %" + name + "b \"bitmap\" : " + keptType + ", " +
+              bitType + " -> " + codeType + "\n";
+    } else {
+      body += "    %" + name + "c = arith.constant " + codes(rows, columns) +
+              " : " + codeType + "\n";
+    }
+    bool isSum = shape.rank && isLinear;
+    body += "    %" + name + "s = arith.constant " +
             constant(rows, blocks, deviation / (1 << (shape.bits - 1))) +
-            " : " + scaleType + "\n    %" + name + " = miura.dequantize %" +
-            name + "c, %" + name + "s block [1, " + number(block) +
-            "] : " + codeType + ", " + scaleType + " -> " + type + "\n";
+            " : " + scaleType + "\n    %" + name + (isSum ? "q" : "") +
+            " = miura.dequantize %" + name + "c, %" + name + "s block [1, " +
+            number(block) + "] : " + codeType + ", " + scaleType + " -> " +
+            type + "\n";
+    if (!isSum)
+      return;
+    auto factor = [&](const char *suffix, int64_t r, int64_t c) {
+      std::string sizes = number(r) + "x" + number(c);
+      body += "    %" + name + suffix + "h = arith.constant " +
+              constant(r, c, 0.1) + " : " + tensor(sizes, "f16") + "\n    %" +
+              name + suffix + " = miura.convert %" + name + suffix +
+              "h : " + tensor(sizes, "f16") + " -> " + tensor(sizes) + "\n";
+    };
+    factor("l", rows, shape.rank);
+    factor("r", shape.rank, columns);
+    body += "    %" + name + "p = miura.matmul %" + name + "l, %" + name +
+            "r : " + tensor(number(rows) + "x" + number(shape.rank)) + ", " +
+            tensor(number(shape.rank) + "x" + number(columns)) + " -> " + type +
+            "\n    %" + name + " = miura.add %" + name + "q, %" + name +
+            "p : " + type + ", " + type + " -> " + type + "\n";
   }
   void linear(const std::string &y, const std::string &x, const std::string &w,
               int64_t rows, int64_t columns,

@@ -25,8 +25,8 @@
 namespace miura::codegen {
 
 /// How far ahead of a load, in bytes, a kernel prefetches its weights; 0 leaves
-/// it to the hardware. By the bits of a code as it is packed, and by the type
-/// in which activations enter.
+/// it to the hardware. By the bits of a code as it is packed (1: codes of
+/// pruned weights), and by the type in which activations enter.
 struct PrefetchDistance {
   unsigned bits;
   unsigned asInt;
@@ -70,6 +70,14 @@ struct IsaRow {
   /// table[lane mod tableEntries] of f32 lanes.
   mlir::Value (*lookup)(mlir::ImplicitLocOpBuilder &b, mlir::Value table,
                         mlir::Value lanes);
+  /// `fill`, with the bytes whose bit is set in the integer `mask` replaced by
+  /// the first bytes of `bytes`, in order. Null where there is no such
+  /// instruction.
+  mlir::Value (*expand)(mlir::ImplicitLocOpBuilder &b, mlir::Value bytes,
+                        mlir::Value fill, mlir::Value mask);
+  /// Of four vectors of pruned codes, how many are stored whole: those that
+  /// would take longer to expand than to read from memory.
+  unsigned wholeVectors;
   /// A vector of f16 as f32.
   mlir::Value (*widenHalf)(mlir::ImplicitLocOpBuilder &b, mlir::Value half);
   /// a · b + c with one rounding.

@@ -67,6 +67,10 @@ public:
   Value loadRegister(Value memory, Value offset, mlir::VectorType as);
   /// A register of f32 lanes from as many f16 at byte `offset`.
   Value loadHalves(Value memory, Value offset);
+  /// The integer of `bits` bits at `offset`, zero-extended, as an index or (64)
+  /// as it is.
+  Value loadIndexAt(Value memory, Value offset, unsigned bits);
+  Value loadBits(Value memory, Value offset, unsigned bits);
   /// A scalar of a memref in every lane; i32 scalars may be asked for as bytes.
   Value loadSplat(Value memory, mlir::ValueRange indices, mlir::VectorType as);
   void prefetch(Value memory, Value offset);

@@ -102,14 +102,8 @@ ScratchSize getLinearScratch(const LinearSpec &spec, const IsaRow &row,
                              ShapeClass shape, int64_t columns,
                              llvm::ArrayRef<int64_t> ranks);
 
-/// Bytes of the packed form of leaf `leaf` of the spec.
-int64_t getPackedBytes(const LinearLeaf &leaf, const IsaRow &row,
-                       llvm::ArrayRef<PackOperand> sources);
-/// Packs all of a leaf into `out` of getPackedBytes bytes.
-mlir::LogicalResult packLeaf(const LinearLeaf &leaf, const IsaRow &row,
-                             llvm::ArrayRef<PackOperand> sources,
-                             llvm::MutableArrayRef<uint8_t> out,
-                             mlir::Location loc);
+/// Tells the leaves of a spec their sizes: outputs × columns of the linear.
+void setLeafShapes(const LinearSpec &spec, int64_t outputs, int64_t columns);
 
 /// Fills the empty `func`, of type getLinearKernelType, whose module must have
 /// (or gets) the declaration of @miura_barrier. Fails, with a diagnostic, where

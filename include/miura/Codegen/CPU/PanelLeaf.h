@@ -16,6 +16,10 @@
 ///
 ///   block, block, …, tail
 ///
+/// after a header that all panels share (a codebook). Where the bytes of a
+/// block depend on the weights, the header ends with a directory of where each
+/// starts.
+///
 /// where a block is `blockColumns` columns: the codes of its units one after
 /// the other, then (where scales are per block) the rows' scales and zeros. A
 /// unit is `unitColumns` columns, a multiple of 4. Columns are padded to whole
@@ -44,6 +48,13 @@ struct PanelLayout {
   int64_t blockColumns, blockBytes;
   /// What stands behind the last block of a panel.
   int64_t tailBytes;
+  /// What stands before the first panel, or before the directory.
+  int64_t headerBytes = 0;
+  /// Blocks have no fixed size (`blockBytes` is 0): a directory of 32-bit
+  /// offsets from the memory's begin, in units of 8 bytes, has one for each
+  /// block of a panel and one for its tail. `unitBytes` is then the part of a
+  /// unit that has a fixed place in its block.
+  bool isIndexed = false;
   /// Codes of a block, the offset of its scales.
   int64_t codeBytes() const { return blockColumns / unitColumns * unitBytes; }
   int64_t panelBytes(int64_t columns) const {
@@ -71,6 +82,9 @@ public:
   /// region that the leaf's op stands in.
   llvm::ArrayRef<mlir::Value> getOperands() const { return operands; }
 
+  /// Tells the leaf its rows and columns, 0 where they are not known, before
+  /// getShape and pack: a bitmap's own type tells whole bytes only.
+  virtual void setShape(int64_t rows, int64_t columns) {}
   /// [out, in] of the leaf, from the types of its operands.
   virtual std::pair<int64_t, int64_t>
   getShape(llvm::ArrayRef<PackOperand> sources) const = 0;
@@ -81,6 +95,10 @@ public:
   /// How many vectors the panels of the leaf have where it is the right factor
   /// of a product, with few rows.
   virtual unsigned getNarrowGroups() const { return 4; }
+
+  /// The leaf in a form whose blocks have a fixed size: factors of products are
+  /// packed so. Null if this one has.
+  virtual std::shared_ptr<PanelLeaf> getUnindexed() const { return nullptr; }
 
   /// Bits of a packed code; 16 and 32 for floats.
   virtual unsigned getPackedBits() const = 0;
@@ -108,12 +126,22 @@ public:
   /// Registers that constants of the integer decoding hold.
   virtual unsigned getConstants(const IsaRow &row) const { return 0; }
 
+  /// How many values emitBegin has.
+  virtual unsigned getStateCount(const IsaRow &row) const { return 0; }
+  /// What decoding carries from a unit of a block to the next, at the first
+  /// unit of the block at byte `offset`: index values, often none.
+  virtual llvm::SmallVector<mlir::Value> emitBegin(KernelBuilder &b,
+                                                   const PanelLayout &layout,
+                                                   mlir::Value memory,
+                                                   mlir::Value offset) const {
+    return {};
+  }
   /// Decodes the groups [firstGroup, firstGroup + groupCount) of the unit at
-  /// byte `offset` of `memory`.
-  virtual UnitVectors emitUnit(KernelBuilder &b, const PanelLayout &layout,
-                               mlir::Value memory, mlir::Value offset,
-                               unsigned firstGroup, unsigned groupCount,
-                               PanelAs as) const = 0;
+  /// byte `offset` of `memory`, and moves `state` on to the next unit.
+  virtual UnitVectors
+  emitUnit(KernelBuilder &b, const PanelLayout &layout, mlir::Value memory,
+           mlir::Value offset, unsigned firstGroup, unsigned groupCount,
+           PanelAs as, llvm::MutableArrayRef<mlir::Value> state) const = 0;
   /// The scales (f32) of group g whose scale bytes start at `offset` (a
   /// block's or a panel's tail's).
   virtual mlir::Value emitScale(KernelBuilder &b, mlir::Value memory,
@@ -133,13 +161,22 @@ public:
   /// This leaf read with its rows and columns exchanged: only packing differs.
   virtual std::shared_ptr<PanelLeaf> transpose() const = 0;
 
+  /// What tells packed bytes of equal sources apart, beside their sizes.
+  virtual std::string getKey() const = 0;
+
   /// Packs the panels [begin, end) into `out`, which holds exactly these.
-  /// Fails with a diagnostic at `loc` where the stored bytes do not fit.
+  /// Fails with a diagnostic at `loc` where the stored bytes do not fit. Only
+  /// where neither header nor directory stand before panels.
   virtual mlir::LogicalResult pack(llvm::ArrayRef<PackOperand> sources,
                                    const IsaRow &row, unsigned groups,
                                    int64_t begin, int64_t end,
                                    llvm::MutableArrayRef<uint8_t> out,
                                    mlir::Location loc) const = 0;
+
+  /// Packs everything, header and directory included.
+  virtual mlir::FailureOr<std::vector<uint8_t>>
+  packAll(llvm::ArrayRef<PackOperand> sources, const IsaRow &row,
+          unsigned groups, mlir::Location loc) const;
 
   /// Panels of a leaf of `rows` rows.
   static int64_t getPanels(int64_t rows, const IsaRow &row, unsigned groups) {
