@@ -229,6 +229,10 @@ static llvm::Error compareOutput(const TensorSet &set, unsigned index,
     return llvm::createStringError(
         set.getPath() + ": has no " + what + " to compare with; give " +
         describeFiles("output", index, port) + ", or leave --check out");
+  // NumPy tends to store a scalar as an array of one element.
+  if (actual.type.getRank() == 0 && (*expected)->getNumElements() == 1)
+    (*expected)->type =
+        RankedTensorType::get({}, (*expected)->type.getElementType());
   if ((*expected)->type != actual.type)
     return llvm::createStringError(set.getPath() + ": the stored " + what +
                                    " is " + describeType((*expected)->type) +

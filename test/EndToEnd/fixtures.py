@@ -55,17 +55,17 @@ def main():
     p.add_argument("--rtol", type=float, default=1e-4)
     p.add_argument("--timeout", type=float, default=120)
     p.add_argument("--json", type=Path)
-    a = p.parse_args()
+    a = p.parse_intermixed_args()
     modes = a.only or ["reference", "compiled"]
     folders = [f.parent for f in sorted(a.folder.glob("*/model.onnx")) if not a.names or any(n in f.parent.name for n in a.names)]
     if not folders:
         sys.exit(f"{a.folder}: no model.onnx in its folders")
     table, bad = {}, False
-    print(f"{'model':44}" + "".join(f"{m:18}" for m in modes) + "refusal")
+    print(f"{'model':48}" + "".join(f"{m:18}" for m in modes) + "refusal")
     for folder in folders:
         row = table[folder.name] = {m: run(a.miura, folder, MODES[m], a.rtol, a.timeout) for m in modes}
         refusals = dict.fromkeys(r["refusal"].split("; note:")[0].replace(str(folder) + "/", "") for r in row.values() if "refusal" in r)
-        print(f"{folder.name:44}" + "".join(f"{describe(r):18}" for r in row.values()) + " | ".join(refusals)[:240], flush=True)
+        print(f"{folder.name:47} " + "".join(f"{describe(r):18}" for r in row.values()) + " | ".join(refusals)[:240], flush=True)
         bad |= any(not r.get("passed", True) or r["code"] not in (0, 1) for r in row.values())
     for m in modes:
         ran = [r for r in (row[m] for row in table.values()) if "error" in r]

@@ -35,6 +35,10 @@ Value LinalgBuilder::dim(Value tensor, int64_t i) {
     i += shape.getRank();
   if (!shape.isDynamicDim(i))
     return index(shape.getDimSize(i));
+  // What is cast to a type that says less.
+  if (auto cast = tensor.getDefiningOp<tensor::CastOp>())
+    if (isa<RankedTensorType>(cast.getSource().getType()))
+      return dim(cast.getSource(), i);
   return createOrFold<tensor::DimOp>(tensor, i);
 }
 

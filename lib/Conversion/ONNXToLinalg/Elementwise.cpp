@@ -198,8 +198,22 @@ Value div(Node &n, B &b, Value x, Value y) {
   return b.div(x, nonZero(b, y), n.isUnsigned(0));
 }
 Value mod(Node &n, B &b, Value x, Value y) {
-  if (isFloat(x))
-    return arith::RemFOp::create(b, x, y);
+  if (isFloat(x)) {
+    Value rest = arith::RemFOp::create(b, x, y);
+    if (n.getInt("fmod", 0))
+      return rest;
+    // Python's sign, the divisor's, of a zero too.
+    Value no = zero(b, rest);
+    Value negative =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, rest, no);
+    Value below = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, y, no);
+    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::ONE, rest, no);
+    Value different = arith::XOrIOp::create(b, negative, below);
+    Value adjusted =
+        arith::SelectOp::create(b, different, b.add(rest, y), rest);
+    return arith::SelectOp::create(b, some, adjusted,
+                                   math::CopySignOp::create(b, rest, y));
+  }
   y = nonZero(b, y);
   if (n.isUnsigned(0))
     return b.createOrFold<arith::RemUIOp>(x, y);
@@ -226,9 +240,19 @@ template <typename Op> Value bitwise(Node &, B &b, Value x, Value y) {
   return b.createOrFold<Op>(x, y);
 }
 Value shift(Node &n, B &b, Value x, Value y) {
-  if (n.getString("direction", "LEFT") == "LEFT")
-    return b.createOrFold<arith::ShLIOp>(x, y);
-  return b.createOrFold<arith::ShRUIOp>(x, y);
+  // As many places as there are bits, or more, leave the sign's copies.
+  unsigned width = x.getType().getIntOrFloatBitWidth();
+  bool left = n.getString("direction", "LEFT") == "LEFT",
+       isUnsigned = n.isUnsigned(0);
+  Value last = b.constant(y.getType(), width - 1);
+  Value inside =
+      b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::ule, y, last);
+  Value places = b.createOrFold<arith::SelectOp>(inside, y, last);
+  if (!left && !isUnsigned)
+    return b.createOrFold<arith::ShRSIOp>(x, places);
+  Value shifted = left ? b.createOrFold<arith::ShLIOp>(x, places)
+                       : b.createOrFold<arith::ShRUIOp>(x, places);
+  return b.createOrFold<arith::SelectOp>(inside, shifted, zero(b, x));
 }
 Value prelu(Node &, B &b, Value x, Value slope) {
   Value negative =
@@ -327,6 +351,22 @@ template <bool tanh> Results biasGelu(Node &n) {
 using FP = arith::CmpFPredicate;
 using IP = arith::CmpIPredicate;
 
+/// Drops nothing, which is what it does when a model is run.
+Results dropout(Node &n) {
+  if (n.has(2)) {
+    auto training = n.op.getInputs()[2].getDefiningOp<arith::ConstantOp>();
+    auto value = training ? dyn_cast<DenseElementsAttr>(training.getValue())
+                          : DenseElementsAttr();
+    if (!value || !value.isSplat() || !value.getSplatValue<APInt>().isZero())
+      return n.error() << "may drop elements at random (training_mode), which "
+                          "is not lowered";
+  }
+  Type i1 = n.getI1Type();
+  Value kept =
+      n.wantsResult(1) ? n.filled(n.constant(i1, 1), n.dims(n[0])) : Value();
+  return {{n[0], kept}};
+}
+
 } // namespace
 
 void miura::onnxlower::addElementwise(Table &t) {
@@ -348,7 +388,7 @@ void miura::onnxlower::addElementwise(Table &t) {
   t["IsNaN"] = unary<isNaN>;
   t["IsInf"] = unary<isInf>;
   t["Identity"] = unary<identity>;
-  t["Dropout"] = unary<identity>;
+  t["Dropout"] = dropout;
   t["Cast"] = unary<cast>;
   t["CastLike"] = unary<cast>;
   t["Sqrt"] = unary<mathOp<math::SqrtOp>>;

@@ -66,6 +66,9 @@ Results concat(Node &n) {
   }
   Value result = n.empty(element, sizes);
   for (auto [part, start] : llvm::zip_equal(parts, starts)) {
+    // An insert_slice of nothing would have to begin inside of the result.
+    if (getConstantIntValue(n.dim(part, *axis)) == 0)
+      continue;
     SmallVector<OpFoldResult> offsets(rank, n.getIndexAttr(0)),
         strides(rank, n.getIndexAttr(1));
     offsets[*axis] = getAsOpFoldResult(start);

@@ -275,11 +275,19 @@ SmallVector<Value> Node::broadcastSizes(ArrayRef<Value> values) {
     }
     sizes.push_back(size);
   }
-  return refine(sizes);
+  return sizes;
 }
 
 Value Node::broadcast(Type element, ArrayRef<Value> values, Body body) {
-  SmallVector<Value> sizes = broadcastSizes(values);
+  return broadcastOver(refine(broadcastSizes(values)), element, values, body);
+}
+
+Value Node::broadcastInside(Type element, ArrayRef<Value> values, Body body) {
+  return broadcastOver(broadcastSizes(values), element, values, body);
+}
+
+Value Node::broadcastOver(ArrayRef<Value> sizes, Type element,
+                          ArrayRef<Value> values, Body body) {
   int64_t resultRank = sizes.size();
   if (isSmall(element, sizes) && llvm::all_of(values, [&](Value value) {
         return isSmall(this->element(value), dims(value));

@@ -97,6 +97,8 @@ public:
   /// An elementwise operator with broadcasting over `values`, which are the
   /// node's operands or (in `names`) have the dimension names of them.
   Value broadcast(Type element, ArrayRef<Value> values, Body body);
+  /// The same for a value on the way, whose shape is not that of the result.
+  Value broadcastInside(Type element, ArrayRef<Value> values, Body body);
   /// `value` broadcast to `sizes`.
   Value broadcastTo(Value value, ArrayRef<Value> sizes);
   /// Reads `value` at the trailing `indices`, index 0 along dimensions of size
@@ -112,6 +114,8 @@ public:
   Type sumType(Type element);
 
 private:
+  Value broadcastOver(ArrayRef<Value> sizes, Type element,
+                      ArrayRef<Value> values, Body body);
   SmallVector<Value> operands;
   const mlir::TypeConverter &converter;
   StringRef dimName(Type type, int64_t dim) const;
@@ -128,12 +132,15 @@ using Table = llvm::StringMap<Emitter>;
 /// The key of an operator in the table: "domain::Op", ai.onnx without domain.
 std::string getKey(StringRef domain, StringRef opType);
 
+void addAttention(Table &table);
 void addElementwise(Table &table);
 void addIndexing(Table &table);
 void addNorms(Table &table);
+void addPackedWeights(Table &table);
 void addProducts(Table &table);
 void addReductions(Table &table);
 void addShapes(Table &table);
+void addWindows(Table &table);
 
 } // namespace miura::onnxlower
 

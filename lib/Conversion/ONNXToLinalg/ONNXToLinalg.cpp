@@ -31,12 +31,15 @@ using namespace miura::onnxlower;
 static const Table &getTable() {
   static const Table table = [] {
     Table all;
+    addAttention(all);
     addElementwise(all);
     addIndexing(all);
     addNorms(all);
+    addPackedWeights(all);
     addProducts(all);
     addReductions(all);
     addShapes(all);
+    addWindows(all);
     return all;
   }();
   return table;
@@ -72,6 +75,13 @@ struct LowerNode : OpConversionPattern<OnnxNodeOp> {
                  << "has " << kind << " " << i << " of type " << value.getType()
                  << "; only tensors of known rank are lowered (run "
                     "miura-onnx-normalize before)";
+    for (Value value : llvm::concat<Value>(op.getInputs(), op.getValues()))
+      if (auto type = dyn_cast<RankedTensorType>(value.getType()))
+        if (auto element = dyn_cast<FloatType>(type.getElementType());
+            element && !element.isF16() && !element.isBF16() &&
+            !element.isF32() && !element.isF64())
+          return node.error() << "computes with " << type.getElementType()
+                              << ", which is not lowered";
     Results results = emitter->second(node);
     if (failed(results))
       return failure();
@@ -106,6 +116,8 @@ struct ONNXToLinalgPass : miura::impl::ONNXToLinalgPassBase<ONNXToLinalgPass> {
     RewritePatternSet patterns(&getContext());
     populatePlainTensorPatterns(converter, target, patterns);
     populateONNXToLinalgPatterns(converter, patterns);
+    // Results that nobody wants.
+    target.addLegalOp<AbsentOp>();
     target.addDynamicallyLegalOp<OnnxNodeOp>([](OnnxNodeOp op) {
       // Bodies of subgraphs are lowered with the node that owns them.
       return op->getParentOfType<OnnxNodeOp>() != nullptr;

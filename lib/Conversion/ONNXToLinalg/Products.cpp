@@ -230,7 +230,7 @@ Results matMulInteger(Node &n) {
         z = n.unsqueeze(z, {1});
       inputs.push_back(z);
     }
-    return n.broadcast(i32, inputs, [&](B &b, ValueRange v) {
+    return n.broadcastInside(i32, inputs, [&](B &b, ValueRange v) {
       Value value = b.convert(v[0], i32, isUnsigned);
       if (v.size() > 1)
         value = b.sub(value, b.convert(v[1], i32, isUnsigned));
@@ -367,70 +367,6 @@ Results dynamicQuantizeLinear(Node &n) {
   return {{codes, scale, zero}};
 }
 
-/// com.microsoft: weights of N rows, each of blocks of `bits`-bit codes in
-/// uint8, lowest bits first.
-Results matMulNBits(Node &n) {
-  int64_t bits = n.getInt("bits", 4), block = n.getInt("block_size", 32);
-  int64_t columns = n.getInt("N", 0), inner = n.getInt("K", 0);
-  if (bits != 2 && bits != 4 && bits != 8)
-    return n.error() << "has codes of " << bits << " bits, not 2, 4 or 8";
-  if (n.has(4))
-    return n.error() << "has a group index, which is not lowered";
-  Type f32 = n.getF32Type(), i32 = n.getI32Type();
-  int64_t blocks = (inner + block - 1) / block;
-  int64_t perByte = 8 / bits, mask = (1 << bits) - 1;
-  auto unpack = [&](B &b, Value byte, Value place) {
-    Value wide = b.convert(byte, i32, /*fromUnsigned=*/true);
-    Value shift = b.convert(
-        b.mulIndex(b.createOrFold<arith::RemUIOp>(place, b.index(perByte)),
-                   b.index(bits)),
-        i32);
-    return b.createOrFold<arith::AndIOp>(
-        b.createOrFold<arith::ShRUIOp>(wide, shift), b.constant(i32, mask));
-  };
-  Value codes = n.reshape(
-      n[1], {n.index(columns), n.index(blocks), n.index(block / perByte)});
-  Value scales = n.reshape(n[2], {n.index(columns), n.index(blocks)});
-  Value zeros;
-  bool packedZeros = false;
-  if (n.has(3)) {
-    packedZeros = !isa<FloatType>(n.element(n[3]));
-    int64_t row = packedZeros ? (blocks + perByte - 1) / perByte : blocks;
-    zeros = n.reshape(n[3], {n.index(columns), n.index(row)});
-  }
-  Value weight = n.generate(
-      f32, {n.index(inner), n.index(columns)}, [&](B &b, ValueRange at) {
-        Value group = b.createOrFold<arith::DivUIOp>(at[0], b.index(block));
-        Value within = b.createOrFold<arith::RemUIOp>(at[0], b.index(block));
-        Value byte = b.extract(
-            codes, {at[1], group,
-                    b.createOrFold<arith::DivUIOp>(within, b.index(perByte))});
-        Value code = b.convert(unpack(b, byte, within), f32);
-        Value zero = b.constant(f32, 1 << (bits - 1));
-        if (zeros && packedZeros) {
-          Value z = b.extract(zeros, {at[1], b.createOrFold<arith::DivUIOp>(
-                                                 group, b.index(perByte))});
-          zero = b.convert(unpack(b, z, group), f32);
-        } else if (zeros) {
-          zero = b.convert(b.extract(zeros, {at[1], group}), f32);
-        }
-        Value scale = b.convert(b.extract(scales, {at[1], group}), f32);
-        return b.mul(b.sub(code, zero), scale);
-      });
-  auto enter = [&](B &b, Value v) { return b.convert(v, f32); };
-  Value result = matMulOf(n, n[0], weight, f32, enter, enter);
-  Type element = n.resultElement();
-  SmallVector<Value> inputs{result};
-  if (n.has(5))
-    inputs.push_back(n[5]);
-  return {{n.broadcast(element, inputs, [&](B &b, ValueRange v) {
-    Value y = v[0];
-    if (v.size() > 1)
-      y = b.add(y, b.convert(v[1], f32));
-    return b.convert(y, element);
-  })}};
-}
-
 } // namespace
 
 void miura::onnxlower::addProducts(Table &t) {
@@ -441,7 +377,6 @@ void miura::onnxlower::addProducts(Table &t) {
   t["QuantizeLinear"] = quantizeLinear;
   t["DynamicQuantizeLinear"] = dynamicQuantizeLinear;
   t["com.microsoft::FusedMatMul"] = fusedMatMul;
-  t["com.microsoft::MatMulNBits"] = matMulNBits;
   t["com.microsoft::DequantizeLinear"] = dequantizeLinear;
   t["com.microsoft::QuantizeLinear"] = quantizeLinear;
 }

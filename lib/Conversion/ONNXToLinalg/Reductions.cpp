@@ -66,7 +66,7 @@ template <Kind kind> Results reduce(Node &n) {
         x, reduced, /*keep=*/true, n.constant(wide, -INFINITY),
         [&](B &b, ValueRange v) { return b.max(v[1], b.convert(v[0], wide)); });
   if (shift) {
-    x = n.broadcast(wide, {x, shift}, [&](B &b, ValueRange v) -> Value {
+    x = n.broadcastInside(wide, {x, shift}, [&](B &b, ValueRange v) -> Value {
       return math::ExpOp::create(b, b.sub(b.convert(v[0], wide), v[1]));
     });
   }
