@@ -128,7 +128,9 @@ static Error checkNames(const ModelSignature &signature,
   if (Error error = visitNames(
           signature, inputs,
           [&](StringRef name, int64_t size, std::string where) -> Error {
-            if (!isIdentifier(name))
+            // An empty tensor stands for an input that this run does not need,
+            // such as a past that is not there yet.
+            if (!isIdentifier(name) || size == 0)
               return Error::success();
             auto [it, added] = sizes.try_emplace(name, NamedSize{size, where});
             if (!added && it->second.size != size)
@@ -143,7 +145,7 @@ static Error checkNames(const ModelSignature &signature,
       signature, inputs,
       [&](StringRef name, int64_t size, std::string where) -> Error {
         std::optional<int64_t> expected = evaluate(name, sizes);
-        if (expected && *expected != size)
+        if (expected && size != 0 && *expected != size)
           return llvm::createStringError(where + " is " + Twine(size) +
                                          ", but the other inputs make '" +
                                          name + "' " + Twine(*expected));

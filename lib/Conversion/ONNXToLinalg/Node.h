@@ -133,11 +133,13 @@ using Table = llvm::StringMap<Emitter>;
 std::string getKey(StringRef domain, StringRef opType);
 
 void addAttention(Table &table);
+void addControlFlow(Table &table);
 void addElementwise(Table &table);
 void addIndexing(Table &table);
 void addNorms(Table &table);
 void addPackedWeights(Table &table);
 void addProducts(Table &table);
+void addRecurrent(Table &table);
 void addReductions(Table &table);
 void addShapes(Table &table);
 void addWindows(Table &table);

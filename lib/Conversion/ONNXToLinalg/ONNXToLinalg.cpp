@@ -32,11 +32,13 @@ static const Table &getTable() {
   static const Table table = [] {
     Table all;
     addAttention(all);
+    addControlFlow(all);
     addElementwise(all);
     addIndexing(all);
     addNorms(all);
     addPackedWeights(all);
     addProducts(all);
+    addRecurrent(all);
     addReductions(all);
     addShapes(all);
     addWindows(all);
@@ -52,6 +54,10 @@ bool miura::hasONNXToLinalgEmitter(StringRef domain, StringRef opType) {
 namespace {
 struct LowerNode : OpConversionPattern<OnnxNodeOp> {
   using OpConversionPattern::OpConversionPattern;
+
+  /// The nodes of a subgraph are copied out of the node that owns it and are
+  /// lowered by the same pattern.
+  void initialize() { setHasBoundedRewriteRecursion(); }
 
   LogicalResult
   matchAndRewrite(OnnxNodeOp op, OpAdaptor adaptor,
