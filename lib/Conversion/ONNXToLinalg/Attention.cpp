@@ -391,6 +391,40 @@ Value appendedByRow(Node &n, Value past, Value fresh, Value total,
   });
 }
 
+/// A cache of int8: codes of x, [batch, heads, length, size], with one scale or
+/// one for each place of a head.
+struct CacheCodes {
+  Value scale;
+
+  Value read(B &b, ValueRange at, Value size) const {
+    if (b.type(scale).getNumElements() == 1)
+      return b.scalar(scale);
+    // Sizes of 1 before the places.
+    SmallVector<Value> place(b.rank(scale), b.index(0));
+    place.back() = b.addIndex(b.mulIndex(at[1], size), at[3]);
+    return b.extract(scale, place);
+  }
+  Value encode(Node &n, Value x) const {
+    Type f32 = n.getF32Type(), i8 = n.getI8Type();
+    Value size = n.dim(x, 3);
+    return n.generate(i8, n.dims(x), [&](B &b, ValueRange at) {
+      Value s = b.convert(read(b, at, size), f32);
+      Value code = math::RoundEvenOp::create(
+          b, b.div(b.convert(b.extract(x, at), f32), s));
+      code = b.min(b.max(code, b.constant(f32, -128)), b.constant(f32, 127));
+      return b.convert(b.convert(code, b.getI32Type()), i8);
+    });
+  }
+  Value decode(Node &n, Value codes, Type element) const {
+    Type f32 = n.getF32Type();
+    Value size = n.dim(codes, 3);
+    return n.generate(element, n.dims(codes), [&](B &b, ValueRange at) {
+      Value s = b.convert(read(b, at, size), f32);
+      return b.convert(b.mul(b.convert(b.extract(codes, at), f32), s), element);
+    });
+  }
+};
+
 Results groupQueryAttention(Node &n) {
   enum {
     Query,
@@ -404,14 +438,16 @@ Results groupQueryAttention(Node &n) {
     Sin,
     Positions,
     Bias,
-    Sink
+    Sink,
+    KeyScale,
+    ValueScale
   };
   int64_t heads = n.getInt("num_heads", 0),
           shared = n.getInt("kv_num_heads", 0);
   if (heads < 1 || shared < 1 || heads % shared != 0)
     return n.error() << "has " << heads << " heads of queries and " << shared
                      << " of keys, which do not divide";
-  for (size_t i = Sink + 1; i < n.size(); ++i)
+  for (size_t i = ValueScale + 1; i < n.size(); ++i)
     if (n.has(i))
       return n.error() << "has operand " << i << ", which is not lowered";
   if (n.wantsResult(3))
@@ -471,9 +507,31 @@ Results groupQueryAttention(Node &n) {
     q = rotate(n, q, rotated, interleaved, angle(n[Cos]), angle(n[Sin]));
     k = rotate(n, k, rotated, interleaved, angle(n[Cos]), angle(n[Sin]));
   }
+  // Where the cache has codes, attention reads what they stand for.
+  CacheCodes keyCodes, valueCodes;
+  bool coded = n.has(KeyScale);
+  if (coded) {
+    auto known = [&](size_t i) {
+      if (!n.has(i) || !n.type(n[i]).hasStaticShape())
+        return false;
+      int64_t count = n.type(n[i]).getNumElements();
+      return count == 1 || (count == shared * size &&
+                            n.type(n[i]).getShape().back() == count);
+    };
+    if (n.getInt("kv_cache_bit_width", 8) != 8 || !known(KeyScale) ||
+        !known(ValueScale))
+      return n.error() << "has a cache of codes that is not lowered: expects 8 "
+                          "bits and one scale, or one per place";
+    keyCodes.scale = n[KeyScale];
+    valueCodes.scale = n[ValueScale];
+    k = keyCodes.encode(n, k);
+    v = valueCodes.encode(n, v);
+  }
   k = appendedByRow(n, n.has(PastKey) ? n[PastKey] : Value(), k, total, before);
   v = appendedByRow(n, n.has(PastValue) ? n[PastValue] : Value(), v, total,
                     before);
+  Value seenKeys = coded ? keyCodes.decode(n, k, n.element(q)) : k;
+  Value seenValues = coded ? valueCodes.decode(n, v, n.element(q)) : v;
 
   double cap = n.getFloat("softcap", 0);
   double scale = n.getFloat("scale", 0);
@@ -501,9 +559,12 @@ Results groupQueryAttention(Node &n) {
                        : b.constant(f32, 0);
   };
   bool hasSink = n.has(Sink) || n.getInt("smooth_softmax", 0) == 1;
-  Value y = hasSink
-                ? attend(n, q, k, v, scale, heads / shared, score, sink).first
-                : attend(n, q, k, v, scale, heads / shared, score).first;
+  function_ref<Value(B &, Value)> given;
+  if (hasSink)
+    given = sink;
+  Value y =
+      attend(n, q, seenKeys, seenValues, scale, heads / shared, score, given)
+          .first;
   return {{joinHeads(n, y), k, v}};
 }
 

@@ -135,6 +135,7 @@ std::string getKey(StringRef domain, StringRef opType);
 void addAttention(Table &table);
 void addControlFlow(Table &table);
 void addElementwise(Table &table);
+void addExperts(Table &table);
 void addIndexing(Table &table);
 void addNorms(Table &table);
 void addPackedWeights(Table &table);

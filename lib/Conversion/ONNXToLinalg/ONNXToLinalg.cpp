@@ -34,6 +34,7 @@ static const Table &getTable() {
     addAttention(all);
     addControlFlow(all);
     addElementwise(all);
+    addExperts(all);
     addIndexing(all);
     addNorms(all);
     addPackedWeights(all);
