@@ -18,6 +18,7 @@
 #include "miura/Driver/Model.h"
 #include "miura/Driver/ModelRunner.h"
 #include "miura/Driver/TensorFiles.h"
+#include "miura/Import/ONNX/ImportOnnx.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Transforms/Passes.h"
 #include "llvm/ADT/StringSet.h"
@@ -141,13 +142,17 @@ struct OpenedModel {
   std::unique_ptr<ModelRunner> runner;
 };
 
+/// Whether `module` is as a file was imported: nodes and no model ops yet.
 static bool isOnnxLevel(ModuleOp module) {
-  bool nodes = false, roles = false;
-  module.walk([&](OnnxNodeOp) { nodes = true; });
-  for (auto function : module.getOps<func::FuncOp>())
-    for (unsigned i = 0; i < function.getNumArguments(); ++i)
-      roles |= function.getArgAttr(i, kRoleAttrName) != nullptr;
-  return nodes && !roles;
+  if (!module->hasAttr(kOnnxAttrName))
+    return false;
+  WalkResult result = module.walk([](Operation *op) {
+    bool isModelOp =
+        isa<MiuraDialect>(op->getDialect()) &&
+        !isa<OnnxNodeOp, OnnxYieldOp, AbsentOp, WeightDataOp, WeightOp>(op);
+    return isModelOp ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return !result.wasInterrupted();
 }
 
 static ExitCode openReference(Invocation &invocation, const RunOptions &options,

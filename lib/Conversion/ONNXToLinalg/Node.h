@@ -132,6 +132,14 @@ using Table = llvm::StringMap<Emitter>;
 /// The key of an operator in the table: "domain::Op", ai.onnx without domain.
 std::string getKey(StringRef domain, StringRef opType);
 
+/// round(x / scale) + zero (which may be null), saturated to the range of
+/// integers of `width` bits, as `element`.
+Value quantize(LinalgBuilder &b, Value x, Value scale, Value zero,
+               unsigned width, bool isUnsigned, Type element);
+/// The sums of a Conv of `x` and `weight` with the node's attributes in `wide`,
+/// without a bias; fails after an error.
+FailureOr<Value> convolve(Node &n, Value x, Value weight, Type wide);
+
 void addAttention(Table &table);
 void addControlFlow(Table &table);
 void addElementwise(Table &table);
@@ -140,6 +148,7 @@ void addIndexing(Table &table);
 void addNorms(Table &table);
 void addPackedWeights(Table &table);
 void addProducts(Table &table);
+void addQuantizedOps(Table &table);
 void addRecurrent(Table &table);
 void addReductions(Table &table);
 void addShapes(Table &table);

@@ -39,6 +39,7 @@ static const Table &getTable() {
     addNorms(all);
     addPackedWeights(all);
     addProducts(all);
+    addQuantizedOps(all);
     addRecurrent(all);
     addReductions(all);
     addShapes(all);

@@ -21,6 +21,22 @@ using namespace mlir;
 using namespace miura;
 using namespace miura::onnxlower;
 
+Value miura::onnxlower::quantize(LinalgBuilder &b, Value x, Value scale,
+                                 Value zero, unsigned width, bool isUnsigned,
+                                 Type element) {
+  Type f32 = b.getF32Type();
+  Value y = math::RoundEvenOp::create(
+      b, b.div(b.convert(x, f32), b.convert(scale, f32)));
+  if (zero)
+    y = b.add(y, b.convert(zero, f32, isUnsigned));
+  double low = isUnsigned ? 0 : -std::ldexp(1.0, width - 1);
+  double high =
+      isUnsigned ? std::ldexp(1.0, width) - 1 : std::ldexp(1.0, width - 1) - 1;
+  y = b.min(b.max(y, b.constant(f32, low)), b.constant(f32, high));
+  Value code = b.convert(y, b.getI32Type());
+  return b.convert(code, element);
+}
+
 namespace {
 
 using B = LinalgBuilder;
@@ -293,22 +309,6 @@ Results dequantizeLinear(Node &n) {
     return b.convert(b.mul(b.convert(code, f32), b.convert(scale, f32)),
                      element);
   })}};
-}
-
-/// round(x / s) + z, saturated to the range of `element`.
-Value quantize(B &b, Value x, Value scale, Value zero, unsigned width,
-               bool isUnsigned, Type element) {
-  Type f32 = b.getF32Type();
-  Value y = math::RoundEvenOp::create(
-      b, b.div(b.convert(x, f32), b.convert(scale, f32)));
-  if (zero)
-    y = b.add(y, b.convert(zero, f32, isUnsigned));
-  double low = isUnsigned ? 0 : -std::ldexp(1.0, width - 1);
-  double high =
-      isUnsigned ? std::ldexp(1.0, width) - 1 : std::ldexp(1.0, width - 1) - 1;
-  y = b.min(b.max(y, b.constant(f32, low)), b.constant(f32, high));
-  Value code = b.convert(y, b.getI32Type());
-  return b.convert(code, element);
 }
 
 Results quantizeLinear(Node &n) {

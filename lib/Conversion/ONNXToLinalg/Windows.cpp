@@ -155,8 +155,10 @@ SmallVector<Value> getSpatial(Node &n, Value x) {
   return sizes;
 }
 
-Results conv(Node &n) {
-  Value x = n[0], weight = n[1];
+} // namespace
+
+FailureOr<Value> miura::onnxlower::convolve(Node &n, Value x, Value weight,
+                                            Type wide) {
   int64_t rank = n.rank(x), dims = rank - 2;
   if (rank < 3 || n.rank(weight) != rank)
     return n.error() << "has an input of rank " << rank
@@ -167,7 +169,6 @@ Results conv(Node &n) {
   auto windows = readWindows(n, getSpatial(n, x), kernel);
   if (failed(windows))
     return failure();
-  Type wide = n.sumType(n.element(x));
   Value zero = n.constant(n.element(x), 0);
   Value padded = padFor(n, x, *windows, 2, zero, zero);
 
@@ -209,15 +210,23 @@ Results conv(Node &n) {
                });
   SmallVector<Value> outSizes{n.dim(x, 0), n.dim(weight, 0)};
   llvm::append_range(outSizes, windows->counts);
-  Value flat = n.reshape(sums, n.refine(outSizes));
-  SmallVector<Value> inputs{flat};
+  return n.reshape(sums, n.refine(outSizes));
+}
+
+namespace {
+
+Results conv(Node &n) {
+  Type element = n.resultElement(), wide = n.sumType(n.element(n[0]));
+  auto sums = convolve(n, n[0], n[1], wide);
+  if (failed(sums))
+    return failure();
+  SmallVector<Value> inputs{*sums};
   if (n.has(2)) {
     SmallVector<int64_t> behind;
-    for (int64_t d = 0; d < dims; ++d)
+    for (int64_t d = 0; d < n.rank(n[0]) - 2; ++d)
       behind.push_back(d + 1);
     inputs.push_back(n.unsqueeze(n[2], behind));
   }
-  Type element = n.resultElement();
   return {{n.broadcast(element, inputs, [&](B &b, ValueRange v) {
     Value y = v[0];
     if (v.size() > 1)
