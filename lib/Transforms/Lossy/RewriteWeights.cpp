@@ -14,8 +14,10 @@
 
 #include "miura/Transforms/Lossy/RewriteWeights.h"
 #include "miura/Transforms/Certificates/Certify.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/GlobPattern.h"
 #include <optional>
 
@@ -137,13 +139,16 @@ private:
   void compute(Job &job, FileStore &files) const;
   FailureOr<std::string> nameOriginal(Layer &layer);
   LogicalResult commit(Job &job);
+  void remarkKept(Compressible use, StringRef reason) const;
+  void remarkCompressed(Layer &layer, ApproximateOp root) const;
 
   ModuleOp module;
   const LossyRewrite &rewrite;
   SymbolTable symbols;
   std::vector<llvm::GlobPattern> include, exclude;
   std::vector<Job> jobs;
-  SmallVector<ApproximateOp> roots;
+  std::vector<Job *> committed;
+  SmallVector<ApproximateOp> roots; ///< one per committed job
   /// Roots and their copies: of one tree, so of one certificate.
   std::vector<std::pair<ApproximateOp, ApproximateOp>> copies;
 };
@@ -326,6 +331,35 @@ LogicalResult Rewriter::commit(Job &job) {
   return success();
 }
 
+/// A layer that is left alone says so to everyone, or, where a tool asks for
+/// missed remarks (--remarks-filter-missed), to that tool.
+void Rewriter::remarkKept(Compressible use, StringRef reason) const {
+  std::string text =
+      ("'" + use.getId() + "' is kept as it is: " + reason).str();
+  if (auto missed = remark::missed(
+          use.getLoc(),
+          remark::RemarkOpts::name("Kept").category(rewrite.pass)))
+    missed << text;
+  else
+    emitRemark(use.getLoc()) << text;
+}
+
+/// What became of a layer, for who asks (--remarks-filter-passed).
+void Rewriter::remarkCompressed(Layer &layer, ApproximateOp root) const {
+  auto passed = remark::passed(
+      layer.uses.front().getLoc(),
+      remark::RemarkOpts::name("Compressed").category(rewrite.pass));
+  if (!passed)
+    return;
+  std::string text;
+  llvm::raw_string_ostream(text)
+      << "'" << layer.getId() << "' is " << getFileBytes(root.getExpression())
+      << " bytes, with an error of "
+      << llvm::format("%.4g",
+                      root.getCertificate()->getValue().getValueAsDouble());
+  passed << text;
+}
+
 LogicalResult Rewriter::run() {
   if (failed(readPatterns(rewrite.include, include)) ||
       failed(readPatterns(rewrite.exclude, exclude)))
@@ -344,13 +378,15 @@ LogicalResult Rewriter::run() {
                                      << use.getId() << "': " << job.error;
     if (!job.result.kept.empty()) {
       for (Compressible each : job.layer.uses)
-        emitRemark(each.getLoc())
-            << "'" << each.getId() << "' is kept as it is: " << job.result.kept;
+        remarkKept(each, job.result.kept);
       continue;
     }
     anyFits = true;
-    if (job.result.plan && failed(commit(job)))
+    if (!job.result.plan)
+      continue;
+    if (failed(commit(job)))
       return failure();
+    committed.push_back(&job);
   }
   if (!anyFits)
     return module.emitError()
@@ -360,6 +396,8 @@ LogicalResult Rewriter::run() {
     return failure();
   for (auto [root, copy] : copies)
     copy.setCertificateAttr(*root.getCertificate());
+  for (auto [job, root] : llvm::zip_equal(committed, roots))
+    remarkCompressed(job->layer, root);
   return success();
 }
 
