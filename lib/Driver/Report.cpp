@@ -59,14 +59,21 @@ std::string miura::driver::describeExpression(Value value) {
   if (isa<ApproximateOp, TransposeOp, ConvertOp>(op))
     return describeExpression(op->getOperand(0));
   if (auto dequantize = dyn_cast<DequantizeOp>(op)) {
-    unsigned bits = dequantize.getCodes().getType().getElementTypeBitWidth();
-    std::string text = (dequantize.getIsUnsigned() ? "uint" : "int") +
-                       std::to_string(bits) + describeBlock(dequantize);
+    auto codes = cast<RankedTensorType>(dequantize.getCodes().getType());
+    std::string text = isa<FloatType>(codes.getElementType())
+                           ? describeExpression(dequantize.getCodes())
+                           : (dequantize.getIsUnsigned() ? "uint" : "int") +
+                                 std::to_string(codes.getElementTypeBitWidth());
+    text += describeBlock(dequantize);
     // Codes may be placed among zeros.
     if (auto placed = dequantize.getCodes().getDefiningOp<UnpruneOp>())
-      return describePlaces(placed) + "(" + text + ")";
+      if (!isa<FloatType>(codes.getElementType()))
+        return describePlaces(placed) + "(" + text + ")";
     return text;
   }
+  if (auto lookup = dyn_cast<LookupOp>(op))
+    return "lookup" +
+           std::to_string(lookup.getCodes().getType().getElementTypeBitWidth());
   if (auto placed = dyn_cast<UnpruneOp>(op))
     return describePlaces(placed) + "(" +
            describeExpression(placed.getValues()) + ")";

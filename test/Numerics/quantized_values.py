@@ -133,8 +133,7 @@ for type, bits in (T.UINT8, 4), (T.UINT8, 8), (T.INT4, 4), (T.UINT4, 4):
 
 # DequantizeLinear before MatMul, stored in x out or (through Transpose) out x
 # in; per tensor, per channel, in blocks of either axis.
-for type in T.INT4, T.UINT4, T.INT8, T.UINT8:
-    bits = 4 if type in (T.INT4, T.UINT4) else 8
+for type, bits in (T.INT2, 2), (T.UINT2, 2), (T.INT4, 4), (T.UINT4, 4), (T.INT8, 8), (T.UINT8, 8):
     for rows, columns in (20, 3), (33, 7), (64, 5):
         for axis, block in (None, 0), (0, 0), (1, 0), (0, 16), (1, 2):
             for zeros in False, True:
@@ -161,6 +160,6 @@ for type in T.INT4, T.UINT4, T.INT8, T.UINT8:
                 nodes.append(helper.make_node("MatMul", ["x", "t" if transposed else "d"], ["y"]))
                 inner, outer = (columns, rows) if transposed else (rows, columns)
                 check(f"DequantizeLinear {T.DataType.Name(type)} {rows} x {columns}, axis {axis}, block {block}",
-                      nodes, weights, np.eye(inner, dtype=np.float32), [outer])
+                      nodes, weights, np.eye(inner, dtype=np.float32), [outer], 25 if bits == 2 else 21)
 
 print(f"{count} weights equal")

@@ -39,3 +39,14 @@ func.func @single(%x: tensor<?x?x64xf32>) -> tensor<?x?x8xf32> {
   %y = miura.linear %x, %v id("w") compute(f32, f32) : (tensor<?x?x64xf32>, tensor<8x64xf32>) -> tensor<?x?x8xf32>
   return %y : tensor<?x?x8xf32>
 }
+
+// -----
+
+// REMARK: widen-activations.mlir:{{.*}}: remark: activations of 16 bits
+// CHECK-LABEL: func @brain(
+// CHECK-SAME: tensor<?x4xf32>) -> tensor<?x4xf32>
+// CHECK: arith.addf %{{.*}}, %{{.*}} : tensor<?x4xf32>
+func.func @brain(%x: tensor<?x4xbf16>) -> tensor<?x4xbf16> {
+  %y = arith.addf %x, %x : tensor<?x4xbf16>
+  return %y : tensor<?x4xbf16>
+}
