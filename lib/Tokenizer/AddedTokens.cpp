@@ -7,7 +7,8 @@
 ///
 /// \file
 /// As `AddedVocabulary::find_matches` of the Python package's Rust code does: a
-/// match that is refused (a part of a word) is passed over as a whole.
+/// match that is refused (a part of a word) is passed over as a whole, and what
+/// a token takes beside itself does not change which other tokens are found.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -53,15 +54,16 @@ void AddedTokenSet::split(
                           unicode::startsWithWord(text.drop_front(end))))
       continue;
     if (match->takesLeft)
-      begin -= unicode::countTrailingSpace(text.slice(0, begin));
+      begin = std::max(
+          done, begin - unicode::countTrailingSpace(text.slice(0, begin)));
     if (match->takesRight)
       end += unicode::countLeadingSpace(text.drop_front(end));
-    // What the token before has taken stays with it.
-    begin = std::max(begin, done);
-    end = std::max(end, begin);
     if (done < begin)
       visit(text.slice(done, begin), std::nullopt);
-    visit(text.slice(begin, end), match->id);
+    // Nothing is left of whitespace that the token before has taken. Without
+    // `takesLeft` a token is found there nonetheless.
+    if (begin < end)
+      visit(text.slice(begin, end), match->id);
     done = end;
   }
   if (done < text.size())

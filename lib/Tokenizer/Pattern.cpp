@@ -13,8 +13,11 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "Pattern.h"
+#include "NewerCharacters.h"
 #include "Unicode.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
 #include <pcre2.h>
 
 using namespace miura;
@@ -22,6 +25,18 @@ using llvm::StringRef;
 
 static llvm::Error makeError(const llvm::Twine &what) {
   return llvm::createStringError(what);
+}
+
+/// The members of a class that PCRE2 does not know yet: those of the general
+/// categories that `property` stands for (`L`, `Lu`; others: none).
+static std::string getNewerMembers(StringRef property) {
+  std::string result;
+  llvm::raw_string_ostream os(result);
+  for (const CharacterRange &range : kNewerCharacters)
+    if (!property.empty() && StringRef(range.category).starts_with(property))
+      os << llvm::format("\\x{%X}-\\x{%X}", unsigned(range.first),
+                         unsigned(range.last));
+  return result;
 }
 
 /// The pattern in PCRE2's terms.
@@ -32,7 +47,10 @@ static llvm::Expected<std::string> translate(StringRef pattern) {
     char c = pattern[i];
     if (c == '\\' && i + 1 < pattern.size()) {
       char escaped = pattern[++i];
-      StringRef word = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+      // Of what is newer than PCRE2, L, M and Nl make up Alphabetic.
+      std::string word = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+      for (StringRef category : {"L", "M", "Nd", "Nl", "Pc"})
+        word += getNewerMembers(category);
       switch (escaped) {
       case 's':
         result += "\\p{White_Space}";
@@ -41,16 +59,48 @@ static llvm::Expected<std::string> translate(StringRef pattern) {
         result += "\\P{White_Space}";
         continue;
       case 'w':
-        result += inClass ? word.str() : ("[" + word + "]").str();
+        result += inClass ? word : "[" + word + "]";
         continue;
       case 'W':
         if (inClass)
           return makeError("\\W inside a class is not supported");
-        result += ("[^" + word + "]").str();
+        result += "[^" + word + "]";
+        continue;
+      case 'b': // Between a character of a word and none.
+      case 'B':
+        if (inClass) {
+          result += "\\x08";
+          continue;
+        }
+        result += escaped == 'b'
+                      ? "(?:(?<=[" + word + "])(?![" + word + "])|(?<![" +
+                            word + "])(?=[" + word + "]))"
+                      : "(?:(?<=[" + word + "])(?=[" + word + "])|(?<![" +
+                            word + "])(?![" + word + "]))";
         continue;
       case 'h': // Ruby's hexadecimal digit.
         result += inClass ? "0-9a-fA-F" : "[0-9a-fA-F]";
         continue;
+      case 'p':
+      case 'P': {
+        size_t end = pattern.find('}', i);
+        StringRef name = pattern.slice(i + 2, end);
+        bool isNegated = (escaped == 'P') != name.consume_front("^");
+        std::string newer = getNewerMembers(name);
+        // Members cannot be taken out of a class.
+        if (!pattern.substr(i + 1).starts_with("{") || end == StringRef::npos ||
+            newer.empty() || (inClass && isNegated)) {
+          result += c;
+          result += escaped;
+          continue;
+        }
+        std::string members = ("\\p{" + name + "}" + newer).str();
+        result += inClass     ? members
+                  : isNegated ? "[^" + members + "]"
+                              : "[" + members + "]";
+        i = end;
+        continue;
+      }
       case 'u':
         if (pattern.size() >= i + 5) {
           result += ("\\x{" + pattern.substr(i + 1, 4) + "}").str();

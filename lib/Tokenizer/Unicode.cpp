@@ -12,6 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Unicode.h"
+#include "NewerCharacters.h"
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
@@ -151,6 +152,14 @@ static bool isWord(char32_t c) {
   case UTF8PROC_CATEGORY_NL:
   case UTF8PROC_CATEGORY_PC:
     return true;
+  case UTF8PROC_CATEGORY_CN: {
+    const CharacterRange *range = std::find_if(
+        std::begin(kNewerCharacters), std::end(kNewerCharacters),
+        [&](const CharacterRange &r) { return r.first <= c && c <= r.last; });
+    return range != std::end(kNewerCharacters) &&
+           (range->category[0] == 'L' || range->category[0] == 'M' ||
+            llvm::StringRef(range->category) == "Nd");
+  }
   default:
     return false;
   }

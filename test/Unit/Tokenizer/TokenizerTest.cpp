@@ -149,6 +149,16 @@ TEST_F(TokenizerFiles, AddedTokens) {
   EXPECT_EQ(encode(*tokenizer, "cat-cats"),
             (Ids{258, '-', 'c', 'a', 't', 's'}));
   EXPECT_EQ(encode(*tokenizer, "a <l> <r> b"), (Ids{'a', 259, ' ', 260, 'b'}));
+  // Whitespace that a token has taken can be a token if it takes none itself.
+  auto ends = [&](StringRef options) {
+    return encode(
+        *open(makeJson("[]", (R"(,"added_tokens":[{"id":256,"content":"\n",)" +
+                              options + R"("normalized":false}])")
+                                 .str())),
+        "a \n\n b");
+  };
+  EXPECT_EQ(ends(R"("lstrip":true,"rstrip":true,)"), (Ids{'a', 256, 'b'}));
+  EXPECT_EQ(ends(R"("rstrip":true,)"), (Ids{'a', ' ', 256, 256, 'b'}));
   // Special tokens are no text.
   EXPECT_EQ(tokenizer->decode({256, 257, 258}), "<|x|>ycat");
   EXPECT_TRUE(tokenizer->isSpecial(256));
