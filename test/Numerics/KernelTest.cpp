@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <random>
 
 using namespace miura::test;
@@ -26,33 +27,77 @@ static double tolerance(const KernelProblem &problem) {
   return 0x1p-24 * (8 + 2 * std::sqrt((double)problem.k));
 }
 
-static void check(const KernelProblem &problem) {
+/// Problems that were checked, by row of the table.
+static std::map<std::string, int> checked;
+
+static void check(CompiledKernel &kernel, std::initializer_list<int> teams) {
+  const KernelProblem &problem = kernel.problem;
   std::string repeat =
       "repeat with: miura-bench-kernels --mode=C \"" + problem.str() + "\"";
-  auto *row = miura::codegen::findIsaRow(problem.isa);
-  ASSERT_TRUE(row) << problem.isa;
-  if (!miura::codegen::hostHas(*row))
-    GTEST_SKIP() << "this machine has no " << problem.isa;
-  std::string error;
-  auto kernel = CompiledKernel::get(problem, error);
-  ASSERT_TRUE(kernel) << error << "\n" << repeat;
-  kernel->run(problem.threads);
-  EXPECT_LE(kernel->relativeError(), tolerance(problem)) << repeat;
-  EXPECT_TRUE(kernel->bordersIntact()) << "wrote beyond its memory; " << repeat;
+  ++checked[problem.isa];
+  kernel.run(problem.threads);
+  EXPECT_LE(kernel.relativeError(), tolerance(problem)) << repeat;
+  EXPECT_TRUE(kernel.bordersIntact()) << "wrote beyond its memory; " << repeat;
   // The result does not depend on the number of threads.
-  std::vector<float> first = kernel->result();
-  for (int threads : {1, 2, 3, 5}) {
-    kernel->run(threads);
-    std::vector<float> again = kernel->result();
+  std::vector<float> first = kernel.result();
+  for (int threads : teams) {
+    kernel.run(threads);
+    std::vector<float> again = kernel.result();
     EXPECT_EQ(std::memcmp(first.data(), again.data(), 4 * first.size()), 0)
         << "differs on " << threads << " threads; " << repeat;
   }
 }
 
-static void check(const std::string &text) {
+/// The problem, and its kernel on `more` others of random sizes.
+static void check(const KernelProblem &problem, int more = 0) {
+  auto *row = miura::codegen::findIsaRow(problem.isa);
+  ASSERT_TRUE(row) << problem.isa;
+  // Its code is checked by test/Codegen/CPU all the same.
+  if (!miura::codegen::hostHas(*row))
+    return;
+  std::string error;
+  auto kernel = CompiledKernel::get(problem, error);
+  ASSERT_TRUE(kernel) << error << "\nin: " << problem.str();
+  check(*kernel, {1, 2, 3, 5});
+  std::mt19937 random(problem.seed);
+  auto draw = [&](int low, int high) {
+    return low + (int)(random() % (unsigned)(high - low + 1));
+  };
+  // Sizes that n:m and blocks of the tests' expressions divide.
+  int unit = llvm::StringRef(problem.weight).find_first_of("mx") !=
+                     llvm::StringRef::npos
+                 ? 16
+                 : 1;
+  for (int i = 0; i < more; ++i) {
+    KernelProblem other = problem;
+    if (problem.m > 1)
+      other.m = draw(2, 20);
+    other.n = unit * draw(1, 200 / unit);
+    other.k = unit * draw(1, 400 / unit);
+    other.threads = draw(1, 4);
+    other.seed = random();
+    ASSERT_TRUE(kernel->prepare(other, error))
+        << error << "\nin: " << other.str();
+    check(*kernel, {draw(1, 4)});
+  }
+}
+
+namespace {
+/// Says how many problems the process checked.
+class CountProblems : public testing::Environment {
+  void TearDown() override {
+    for (auto &[isa, count] : checked)
+      printf("%d problems on %s\n", count, isa.c_str());
+  }
+};
+} // namespace
+static testing::Environment *const countProblems =
+    testing::AddGlobalTestEnvironment(new CountProblems);
+
+static void check(const std::string &text, int more = 0) {
   auto problem = KernelProblem::parse(text);
   ASSERT_TRUE((bool)problem) << llvm::toString(problem.takeError());
-  check(*problem);
+  check(*problem, more);
 }
 
 namespace {
@@ -65,7 +110,8 @@ TEST_P(Kernels, MatchTheReference) {
   for (const miura::codegen::IsaRow &row : miura::codegen::getIsaRows())
     for (const char *act : {"f32", "i8"})
       check("w=" + std::string(weight) + " m=" + std::to_string(rows) +
-            " n=150 k=288 act=" + act + " isa=" + row.name.str() + " bias");
+                " n=150 k=288 act=" + act + " isa=" + row.name.str() + " bias",
+            /*more=*/10);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -86,12 +132,25 @@ INSTANTIATE_TEST_SUITE_P(
         testing::Values(1, 7)));
 
 TEST(Kernels, Sizes) {
-  for (int n : {1, 16, 63, 64, 65, 192})
-    for (int k : {1, 3, 31, 32, 33, 100})
-      for (const char *rest :
-           {"w=q4b32 m=1 act=i8", "w=f32 m=2", "w=q3b32 m=1", "w=f16 m=1"})
-        check(std::string(rest) + " n=" + std::to_string(n) +
-              " k=" + std::to_string(k));
+  for (const char *rest :
+       {"w=q4b32 m=1 act=i8", "w=f32 m=2", "w=q3b32 m=1", "w=f16 m=1",
+        "w=q4b32p50 m=1 act=i8", "w=q4b32 m=3 act=i8"}) {
+    auto problem = KernelProblem::parse(rest);
+    ASSERT_TRUE((bool)problem) << llvm::toString(problem.takeError());
+    if (!miura::codegen::hostHas(*miura::codegen::findIsaRow(problem->isa)))
+      GTEST_SKIP() << "this machine has no " << problem->isa;
+    std::string error;
+    auto kernel = CompiledKernel::get(*problem, error);
+    ASSERT_TRUE(kernel) << error << "\nin: " << rest;
+    for (int n : {1, 15, 16, 17, 63, 64, 65, 128, 192})
+      for (int k : {1, 3, 4, 31, 32, 33, 63, 100, 256}) {
+        problem->n = n;
+        problem->k = k;
+        problem->seed = n + k;
+        ASSERT_TRUE(kernel->prepare(*problem, error)) << error;
+        check(*kernel, {2});
+      }
+  }
 }
 
 TEST(Kernels, Neighbours) {
@@ -135,7 +194,7 @@ TEST(Kernels, Random) {
     problem.isa = draw(0, 2) ? "avx512vnni" : "avx2";
     problem.threads = draw(1, 4);
     problem.seed = i + 1;
-    check(problem);
+    check(problem, /*more=*/3);
   }
 }
 

@@ -39,9 +39,12 @@
 #include "llvm/Target/TargetOptions.h"
 #include "llvm/TargetParser/Host.h"
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <random>
+#include <sys/mman.h>
 #include <thread>
+#include <unistd.h>
 
 using namespace mlir;
 using namespace miura;
@@ -340,21 +343,58 @@ llvm::Expected<std::string> RegionText::expression(StringRef text, int64_t rows,
 // Memory
 //===----------------------------------------------------------------------===//
 
-static constexpr size_t border = 256;
+/// The problem whose memory is in use, for a fault's message.
+static const KernelProblem *current = nullptr;
+
+static size_t getPage() {
+  static const size_t page = sysconf(_SC_PAGESIZE);
+  return page;
+}
+
+/// A kernel that touches a page beside a buffer ends the process, with the
+/// command that repeats it.
+static void reportFault(int) {
+  static char text[512];
+  const char *problem = current ? current->command.c_str() : "";
+  size_t length =
+      snprintf(text, sizeof text,
+               "error: the kernel touched memory beside its buffers\n"
+               "repeat with: miura-bench-kernels --mode=C \"%s\"\n",
+               problem);
+  if (write(STDERR_FILENO, text, std::min(length, sizeof text)) < 0)
+    _exit(2);
+  _exit(1);
+}
 
 Buffer::Buffer(size_t bytes, int fill) : bytes(bytes) {
-  storage.assign(bytes + 2 * border + 64, 0xA5);
-  offset = llvm::alignTo((uintptr_t)storage.data() + border, 64) -
-           (uintptr_t)storage.data();
+  // The last bytes of whole pages, between two that nothing may touch.
+  size_t page = getPage();
+  size_t inner = llvm::alignTo(std::max<size_t>(bytes, 1), page);
+  pages = inner + 2 * page;
+  void *memory =
+      mmap(nullptr, pages, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED ||
+      mprotect((char *)memory + page, inner, PROT_READ | PROT_WRITE) != 0)
+    llvm::report_fatal_error("no memory for a buffer");
+  base = static_cast<uint8_t *>(memory);
+  offset = page + inner - llvm::alignTo(bytes, 64);
+  std::memset(base + page, 0xA5, inner);
   std::memset(data(), fill, bytes);
 }
 
+Buffer::~Buffer() {
+  if (base)
+    munmap(base, pages);
+}
+
 bool Buffer::bordersIntact() const {
-  for (size_t i = 0; i < offset; ++i)
-    if (storage[i] != 0xA5)
+  if (!base)
+    return true;
+  for (const uint8_t *p = base + getPage(); p < data(); ++p)
+    if (*p != 0xA5)
       return false;
-  for (size_t i = offset + bytes; i < storage.size(); ++i)
-    if (storage[i] != 0xA5)
+  for (const uint8_t *p = data() + bytes; p < base + pages - getPage(); ++p)
+    if (*p != 0xA5)
       return false;
   return true;
 }
@@ -467,6 +507,85 @@ CompiledKernel::CompiledKernel(const KernelProblem &problem)
 // The spec's region belongs to the context.
 CompiledKernel::~CompiledKernel() { spec.reset(); }
 
+bool KernelProblem::hasKernelOf(const KernelProblem &other) const {
+  return weight == other.weight && int8 == other.int8 && bias == other.bias &&
+         residual == other.residual && isa == other.isa &&
+         (m == 1) == (other.m == 1);
+}
+
+namespace {
+/// A problem as IR, and what of its stored tensors is drawn in its own way.
+struct ProblemIr {
+  OwningOpRef<ModuleOp> module;
+  SmallVector<unsigned> scales;
+  SmallVector<Places> places;
+};
+} // namespace
+
+/// The module of a function that has the problem's kernel; with sizes erased,
+/// which is what is emitted, or with sizes, which is what is evaluated.
+static ProblemIr parseProblem(const KernelProblem &problem, bool dynamic,
+                              MLIRContext *context, std::string &error) {
+  RegionText text(dynamic);
+  auto weight = text.expression(problem.weight, problem.n, problem.k);
+  if (!weight) {
+    error = llvm::toString(weight.takeError());
+    return {};
+  }
+  std::string xType = text.tensor(problem.m, problem.k, "f32");
+  std::string yType = text.tensor(problem.m, problem.n, "f32");
+  std::string biasType = dynamic
+                             ? "tensor<?xf32>"
+                             : "tensor<" + std::to_string(problem.n) + "xf32>";
+  std::string wType = text.tensor(problem.n, problem.k, "f32");
+  std::string parameters = "%x: " + xType + text.arguments;
+  std::string body = text.body;
+  body += "%y = miura.linear %x, " + *weight;
+  if (problem.bias) {
+    parameters += ", %bias: " + biasType;
+    body += ", %bias";
+  }
+  body += " id(\"\") compute(" + std::string(problem.int8 ? "i8" : "f32") +
+          ", f32) : (" + xType + ", " + wType +
+          (problem.bias ? ", " + biasType : "") + ") -> " + yType + "\n";
+  std::string result = "%y";
+  if (problem.residual) {
+    parameters += ", %residual: " + yType;
+    body += "%z = arith.addf %y, %residual : " + yType + "\n";
+    result = "%z";
+  }
+  // Arguments of the region shadow those of the function.
+  std::string names, types;
+  SmallVector<StringRef> list;
+  StringRef(parameters).split(list, ", ");
+  for (StringRef item : list) {
+    auto [name, type] = item.split(": ");
+    names += (names.empty() ? "" : ", ") + name.str() + "_";
+    types += (types.empty() ? "" : ", ") + type.str();
+  }
+  std::string outer;
+  for (StringRef item : list) {
+    auto [name, type] = item.split(": ");
+    outer += name.str() + "_: " + type.str() + ", ";
+  }
+  std::string source = "func.func @spec(" + outer + "%out: " + yType + ") -> " +
+                       yType + " {\n%r = miura.kernel ins(" + names + " : " +
+                       types + ") outs(%out : " + yType + ") {\n^bb0(" +
+                       parameters + "):\n" + body + "miura.kernel_yield " +
+                       result + " : " + yType + "\n} -> " + yType +
+                       "\nreturn %r : " + yType + "\n}\n";
+  auto module = parseSourceString<ModuleOp>(source, context);
+  if (!module)
+    error += "in:\n" + source;
+  return {std::move(module), text.scales, text.places};
+}
+
+static KernelOp findKernel(ModuleOp module) {
+  KernelOp found;
+  module.walk([&](KernelOp op) { found = op; });
+  return found;
+}
+
 std::unique_ptr<CompiledKernel>
 CompiledKernel::get(const KernelProblem &problem, std::string &error,
                     bool generateCode, bool withReference) {
@@ -493,74 +612,9 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
     error += diagnostic.str() + "\n";
   });
 
-  // The same region with sizes erased, which is emitted, and with sizes, which
-  // is evaluated.
-  SmallVector<unsigned> scales;
-  SmallVector<Places> places;
-  auto parseModule = [&](bool dynamic) -> OwningOpRef<ModuleOp> {
-    RegionText text(dynamic);
-    auto weight = text.expression(problem.weight, problem.n, problem.k);
-    if (!weight) {
-      error = llvm::toString(weight.takeError());
-      return nullptr;
-    }
-    scales = text.scales;
-    places = text.places;
-    std::string xType = text.tensor(problem.m, problem.k, "f32");
-    std::string yType = text.tensor(problem.m, problem.n, "f32");
-    std::string biasType =
-        dynamic ? "tensor<?xf32>"
-                : "tensor<" + std::to_string(problem.n) + "xf32>";
-    std::string wType = text.tensor(problem.n, problem.k, "f32");
-    std::string parameters = "%x: " + xType + text.arguments;
-    std::string body = text.body;
-    body += "%y = miura.linear %x, " + *weight;
-    if (problem.bias) {
-      parameters += ", %bias: " + biasType;
-      body += ", %bias";
-    }
-    body += " id(\"\") compute(" + std::string(problem.int8 ? "i8" : "f32") +
-            ", f32) : (" + xType + ", " + wType +
-            (problem.bias ? ", " + biasType : "") + ") -> " + yType + "\n";
-    std::string result = "%y";
-    if (problem.residual) {
-      parameters += ", %residual: " + yType;
-      body += "%z = arith.addf %y, %residual : " + yType + "\n";
-      result = "%z";
-    }
-    // Arguments of the region shadow those of the function.
-    std::string names, types;
-    SmallVector<StringRef> list;
-    StringRef(parameters).split(list, ", ");
-    for (StringRef item : list) {
-      auto [name, type] = item.split(": ");
-      names += (names.empty() ? "" : ", ") + name.str() + "_";
-      types += (types.empty() ? "" : ", ") + type.str();
-    }
-    std::string outer;
-    for (StringRef item : list) {
-      auto [name, type] = item.split(": ");
-      outer += name.str() + "_: " + type.str() + ", ";
-    }
-    std::string source = "func.func @spec(" + outer + "%out: " + yType +
-                         ") -> " + yType + " {\n%r = miura.kernel ins(" +
-                         names + " : " + types + ") outs(%out : " + yType +
-                         ") {\n^bb0(" + parameters + "):\n" + body +
-                         "miura.kernel_yield " + result + " : " + yType +
-                         "\n} -> " + yType + "\nreturn %r : " + yType + "\n}\n";
-    auto module = parseSourceString<ModuleOp>(source, context);
-    if (!module)
-      error += "in:\n" + source;
-    return module;
-  };
-  auto findKernel = [](ModuleOp module) {
-    KernelOp found;
-    module.walk([&](KernelOp op) { found = op; });
-    return found;
-  };
-  OwningOpRef<ModuleOp> module = parseModule(/*dynamic=*/true);
-  OwningOpRef<ModuleOp> sized = parseModule(/*dynamic=*/false);
-  if (!module || !sized)
+  OwningOpRef<ModuleOp> module =
+      parseProblem(problem, /*dynamic=*/true, context, error).module;
+  if (!module)
     return nullptr;
   KernelOp spec = findKernel(*module);
   std::string reason;
@@ -635,22 +689,49 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
   if (!function)
     return fail(llvm::toString(function.takeError()));
   kernel->function = *function;
+  if (!kernel->prepare(problem, error, withReference))
+    return nullptr;
+  return kernel;
+}
+
+bool CompiledKernel::prepare(const KernelProblem &newProblem,
+                             std::string &error, bool withReference) {
+  assert(newProblem.hasKernelOf(problem) && "another kernel");
+  problem = newProblem;
+  problem.command = problem.str();
+  current = &problem;
+  signal(SIGSEGV, reportFault);
+  auto fail = [&](const Twine &why) {
+    error = why.str();
+    return false;
+  };
+  CompiledKernel *kernel = this;
+  MLIRContext *context = this->context.get();
+  const IsaRow &row = *findIsaRow(problem.isa);
+  ShapeClass shape = problem.m == 1 ? ShapeClass::Decode : ShapeClass::Tiled;
+  ScopedDiagnosticHandler handler(context, [&](Diagnostic &diagnostic) {
+    error += diagnostic.str() + "\n";
+  });
+  ProblemIr sized = parseProblem(problem, /*dynamic=*/false, context, error);
+  if (!sized.module)
+    return false;
+  kernel->packed.clear();
 
   // Random weights: stored, packed, evaluated.
   std::mt19937 random(problem.seed);
-  Block &region = findKernel(*sized).getBody().front();
+  Block &region = findKernel(*sized.module).getBody().front();
   const LinearSpec &linear = *kernel->spec;
   std::vector<HostTensor> tensors(region.getNumArguments());
   std::vector<std::vector<uint8_t>> stored(tensors.size());
   std::vector<bool> isScale(tensors.size());
   // The first argument is x.
-  for (unsigned argument : scales)
+  for (unsigned argument : sized.scales)
     isScale[1 + argument] = true;
   for (const LinearLeaf &leaf : linear.leaves)
     for (int i : leaf.arguments) {
       auto type = cast<RankedTensorType>(region.getArgument(i).getType());
       HostTensor drawn = randomTensor(type, random, isScale[i]);
-      for (const Places &some : places)
+      for (const Places &some : sized.places)
         if (1 + some.index == i)
           drawPlaces(drawn, some,
                      cast<RankedTensorType>(
@@ -669,10 +750,10 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
     for (int argument : leaf.arguments)
       sources.push_back({tensors[argument].type, stored[argument]});
     ranks[i] = leaf.panel->getShape(sources).first;
-    auto bytes = leaf.panel->packAll(sources, *target->row, leaf.groups,
+    auto bytes = leaf.panel->packAll(sources, row, leaf.groups,
                                      UnknownLoc::get(context));
     if (failed(bytes))
-      return nullptr;
+      return false;
     Buffer &packed = kernel->packed.emplace_back(bytes->size());
     std::memcpy(packed.data(), bytes->data(), bytes->size());
   }
@@ -685,7 +766,7 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
   kernel->out = Buffer(m * kernel->outStride * 4, 0xFF);
   kernel->residual = Buffer(m * kernel->outStride * 4, 0xFF);
   kernel->bias = Buffer(n * 4);
-  ScratchSize scratch = getLinearScratch(linear, *target->row, shape, k, ranks);
+  ScratchSize scratch = getLinearScratch(linear, row, shape, k, ranks);
   kernel->scratch = Buffer(scratch.get(m));
   auto uniform = [&] { return (float)(random() >> 8) * 0x1p-23f - 1; };
   float *x = kernel->x.as<float>(), *residual = kernel->residual.as<float>();
@@ -703,29 +784,29 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
 
   // What it should give.
   LinearOp sizedLinear;
-  findKernel(*sized).walk([&](LinearOp op) { sizedLinear = op; });
+  findKernel(*sized.module).walk([&](LinearOp op) { sizedLinear = op; });
   if (!withReference)
-    return kernel;
+    return true;
   auto weight = evaluate(sizedLinear.getWeight(), tensors);
   if (failed(weight))
-    return nullptr;
+    return false;
   kernel->expected.resize(m * n);
-  std::vector<float> row(k);
+  std::vector<float> activations(k);
   for (int64_t i = 0; i < m; ++i) {
-    std::copy_n(x + i * kernel->xStride, k, row.begin());
+    std::copy_n(x + i * kernel->xStride, k, activations.begin());
     if (problem.int8) {
       float largest = 0;
-      for (float value : row)
+      for (float value : activations)
         largest = std::max(largest, std::fabs(value));
       float scale = largest / 127;
-      for (float &value : row)
+      for (float &value : activations)
         value = scale == 0 ? 0 : std::nearbyint(value / scale) * scale;
     }
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
       const float *w = weight->floats.data() + j * k;
       for (int64_t l = 0; l < k; ++l)
-        sum += (double)w[l] * row[l];
+        sum += (double)w[l] * activations[l];
       if (problem.bias)
         sum += kernel->bias.as<float>()[j];
       if (problem.residual)
@@ -733,7 +814,7 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
       kernel->expected[i * n + j] = sum;
     }
   }
-  return kernel;
+  return true;
 }
 
 std::string CompiledKernel::hotLoop(StringRef mnemonic) const {

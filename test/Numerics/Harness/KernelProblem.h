@@ -60,26 +60,42 @@ struct KernelProblem {
   std::string isa = "avx512vnni";
   int threads = 1;
   uint32_t seed = 1;
+  /// What str() gave, kept for the message of a fault.
+  std::string command;
+
+  /// Whether one compiled kernel serves both: sizes, seed, threads and
+  /// activations are its arguments.
+  bool hasKernelOf(const KernelProblem &other) const;
 
   /// Fails with a message that names the word.
   static llvm::Expected<KernelProblem> parse(llvm::StringRef text);
   std::string str() const;
 };
 
-/// Memory that is not initialized by the allocator and checks its borders.
+/// Memory between two pages that may not be touched, which ends at a multiple
+/// of 64 bytes before the second; the rest of its pages is checked for writes.
 class Buffer {
 public:
   Buffer() = default;
   explicit Buffer(size_t bytes, int fill = 0xEE);
-  uint8_t *data() { return storage.data() + offset; }
-  const uint8_t *data() const { return storage.data() + offset; }
+  Buffer(Buffer &&other) { *this = std::move(other); }
+  Buffer &operator=(Buffer &&other) {
+    std::swap(base, other.base);
+    std::swap(pages, other.pages);
+    std::swap(offset, other.offset);
+    std::swap(bytes, other.bytes);
+    return *this;
+  }
+  ~Buffer();
+  uint8_t *data() { return base + offset; }
+  const uint8_t *data() const { return base + offset; }
   size_t size() const { return bytes; }
   template <typename T> T *as() { return reinterpret_cast<T *>(data()); }
   bool bordersIntact() const;
 
 private:
-  std::vector<uint8_t> storage;
-  size_t offset = 0, bytes = 0;
+  uint8_t *base = nullptr;
+  size_t pages = 0, offset = 0, bytes = 0;
 };
 
 /// A problem with its weights packed and its kernel compiled.
@@ -94,6 +110,11 @@ public:
                                              bool generateCode = true,
                                              bool withReference = true);
 
+  /// Draws weights and activations of another problem with this kernel. False,
+  /// with a message in `error`, where that fails.
+  bool prepare(const KernelProblem &problem, std::string &error,
+               bool withReference = true);
+
   /// Runs the kernel on `threads` threads, each of which calls it once.
   void run(int threads);
   /// One thread's part: with other memory for the first leaves if `packed`.
@@ -105,7 +126,7 @@ public:
   /// Whether everything around the buffers is as it was.
   bool bordersIntact() const;
 
-  const KernelProblem problem;
+  KernelProblem problem;
   std::unique_ptr<codegen::LinearSpec> spec;
   std::vector<Buffer> packed;
   Buffer x, bias, residual, out, scratch;
