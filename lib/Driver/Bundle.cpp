@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Driver/Bundle.h"
+#include "Interrupt.h"
 #include "Output.h"
 #include "ParseModule.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
@@ -22,7 +23,6 @@
 #include "mlir/IR/Threading.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/MapVector.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/BLAKE3.h"
@@ -30,6 +30,8 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
+#include <cstdio>
+#include <fcntl.h>
 
 using namespace mlir;
 using namespace miura;
@@ -226,7 +228,12 @@ static llvm::Error replaceFolder(const std::string &from,
   };
   if (!llvm::sys::fs::exists(to))
     return rename(from, to);
-  // A folder cannot be renamed over one that has files.
+  // A folder cannot be renamed over one that has files, but two can change
+  // places at once; the old one is then the temporary one, which goes.
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(),
+                  RENAME_EXCHANGE) == 0)
+    return llvm::Error::success();
+  // Not every file system can.
   std::string old = from + ".old";
   if (llvm::Error error = rename(to, old))
     return error;
@@ -261,12 +268,11 @@ LogicalResult miura::driver::writeBundle(
   std::string temporary =
       target + ".tmp-" + std::to_string(llvm::sys::Process::getProcessId());
   llvm::sys::fs::remove_directories(temporary);
+  TemporaryFolder cleanup(temporary);
   if (std::error_code error = llvm::sys::fs::create_directories(
           temporary, /*IgnoreExisting=*/true, llvm::sys::fs::all_all))
     return emitError(loc) << "cannot make the folder '" << temporary
                           << "': " << error.message();
-  llvm::scope_exit cleanup(
-      [&] { llvm::sys::fs::remove_directories(temporary); });
 
   OwningOpRef<ModuleOp> copy = module.clone();
   // The side resource of the imported text is not in the bundle.

@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Commands.h"
+#include "Interrupt.h"
 #include "miura/Driver/Command.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Option/Option.h"
@@ -137,6 +138,7 @@ int miura::driver::runDriver(int argc, char **argv) {
                     "\n";
     return 0;
   }
+  watchInterrupts();
   unsigned missingIndex, missingCount;
   llvm::opt::InputArgList arguments = getOptionTable().ParseArgs(
       words.drop_front(), missingIndex, missingCount);

@@ -15,11 +15,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Driver/CompiledModel.h"
+#include "Interrupt.h"
 #include "miura/Codegen/CPU/Isa.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Driver/Model.h"
 #include "miura/Target/Object.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/BLAKE3.h"
 #include "llvm/Support/Chrono.h"
@@ -236,6 +236,7 @@ std::unique_ptr<Artifact> miura::driver::openModule(Invocation &invocation,
   std::string unfinished =
       place + ".tmp-" + std::to_string(llvm::sys::Process::getProcessId());
   llvm::sys::fs::remove_directories(unfinished);
+  TemporaryFolder cleanup(unfinished);
   if (std::error_code error = llvm::sys::fs::create_directories(
           unfinished, /*IgnoreExisting=*/true, llvm::sys::fs::all_all)) {
     code = invocation.failInput(
@@ -243,8 +244,6 @@ std::unique_ptr<Artifact> miura::driver::openModule(Invocation &invocation,
         "; the environment variable MIURA_COMPILED_DIR names another place");
     return nullptr;
   }
-  llvm::scope_exit cleanup(
-      [&] { llvm::sys::fs::remove_directories(unfinished); });
   invocation.progress() << path << ": compiling for this machine\n";
   CompileOptions options;
   options.output = joinPath(unfinished, kLibrary);

@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Driver/Invocation.h"
+#include "Interrupt.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Driver/Registry.h"
 #include "mlir/IR/Diagnostics.h"
@@ -43,8 +44,8 @@ struct Invocation::State {
   std::unique_ptr<llvm::DefaultThreadPool> pool;
   std::unique_ptr<MLIRContext> context;
   std::optional<DiagnosticEngine::HandlerID> handler;
-  /// The folder to remove in the end.
-  std::string removed;
+  /// Tensors made on the way, unless they are kept.
+  TemporaryFolder scratch;
 };
 
 Invocation::Invocation(llvm::StringRef command,
@@ -59,8 +60,6 @@ Invocation::Invocation(llvm::StringRef command,
 Invocation::~Invocation() {
   if (state->handler)
     state->context->getDiagEngine().eraseHandler(*state->handler);
-  if (!state->removed.empty())
-    llvm::sys::fs::remove_directories(state->removed);
 }
 
 //===----------------------------------------------------------------------===//
@@ -265,7 +264,7 @@ MLIRContext &Invocation::getContext() {
         temporary = "miura-weights";
       folder = std::string(temporary);
     }
-    state->removed = folder;
+    state->scratch = TemporaryFolder(folder);
   }
   state->context->getOrLoadDialect<MiuraDialect>()
       ->getWeightStore()

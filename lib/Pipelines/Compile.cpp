@@ -31,6 +31,7 @@
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -155,9 +156,13 @@ FailureOr<CompileResult> miura::compileModel(ModuleOp module,
   // All outputs are made under other names and renamed at the end.
   std::string unfinished = (output + ".unfinished").str();
   std::string weights = unfinished + ".weights", object = unfinished + ".o";
+  for (const std::string &path : {unfinished, weights, object})
+    llvm::sys::RemoveFileOnSignal(path);
   llvm::scope_exit clean([&] {
-    for (const std::string &path : {unfinished, weights, object})
+    for (const std::string &path : {unfinished, weights, object}) {
       llvm::sys::fs::remove(path);
+      llvm::sys::DontRemoveFileOnSignal(path);
+    }
   });
 
   Builder b(module.getContext());
