@@ -6,6 +6,7 @@ Past keys and values are written into the session's cache, the mask hides slots,
 output and fails if one is above the tolerance. --greedy also continues the prompt of facts.json, token by token, and compares the ids."""
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -20,25 +21,33 @@ def read(path):
     return onnx.numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
 
 
+def cache_of(name):
+    """The layer of a past or present key or value, and which it is; nothing for other names."""
+    rest = name.replace("past_key_values", "")
+    kind = 0 if "key" in rest else 1 if "value" in rest else None
+    return None if kind is None else (int(re.search(r"\d+", rest)[0]), kind)
+
+
 def run_set(library, graph, folder):
-    inputs = {v.name: read(folder / f"input_{i}.pb") for i, v in enumerate(graph.input)}
+    stored = {t.name for t in graph.initializer}
+    inputs = {v.name: read(folder / f"input_{i}.pb") for i, v in enumerate(v for v in graph.input if v.name not in stored)}
     expected = {v.name: read(folder / f"output_{i}.pb") for i, v in enumerate(graph.output)}
-    past = sorted(n for n in inputs if n.startswith("past"))
-    tokens, length = inputs["input_ids"], inputs[past[0]].shape[2]
+    caches = [n for n, a in inputs.items() if a.ndim == 4 and cache_of(n)]
+    tokens = inputs["input_ids"]
+    length = inputs[caches[0]].shape[2] if caches else 0
     batch, n = tokens.shape
     session = library.session(batch, length + n)
-    for layer in range(library.info.layers):
-        for is_value, kind in enumerate(("key", "value")):
-            session.cache(layer, is_value)[:, :, :length] = inputs[f"past_key_values.{layer}.{kind}"]
-    mask = inputs["attention_mask"]
+    for name in caches:
+        session.cache(*cache_of(name))[:, :, :length] = inputs[name]
+    mask = inputs.get("attention_mask", np.ones((batch, length + n), np.int64))
     for row in range(batch):
         session.set_length(row, length)
         for slot in range(length):
             session.set_visible(row, slot, mask[row, slot])
-    results = {"logits": session.step(tokens, inputs["position_ids"], mask[:, length:], all_positions=True).copy()}
-    for layer in range(library.info.layers):
-        for is_value, kind in enumerate(("key", "value")):
-            results[f"present.{layer}.{kind}"] = session.cache(layer, is_value)[:, :, :length + n].copy()
+    results = {"logits": session.step(tokens, inputs.get("position_ids"), mask[:, length:], all_positions=True).copy()}
+    for name in expected:
+        if cache_of(name):
+            results[name] = session.cache(*cache_of(name))[:, :, :length + n].copy()
     session.close()
     return {name: np.linalg.norm((results[name] - want).ravel()) / np.linalg.norm(want.ravel()) for name, want in expected.items()}
 

@@ -70,7 +70,10 @@ public:
   /// The bytes of a buffer, rounded up to the alignment.
   Value getBytes(memref::AllocOp alloc) {
     MemRefType type = alloc.getType();
-    int64_t fixed = std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1);
+    int64_t fixed =
+        type.getElementType().isIndex()
+            ? 8
+            : std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1);
     for (int64_t size : type.getShape())
       if (!ShapedType::isDynamic(size))
         fixed *= size;

@@ -154,6 +154,8 @@ static std::optional<Group> formGroup(Operation *op) {
     return group;
   }
   if (auto attention = dyn_cast<CachedAttentionOp>(op)) {
+    if (attention.getMask() || attention.getSinks())
+      return std::nullopt;
     // The kernel takes and stores [batch, sequence, heads · size].
     Value from = addHeads(attention.getQuery(), /*withRope=*/false, group.ops);
     if (group.ops.empty() || !hasOneUser(attention.getResult()))
@@ -211,7 +213,7 @@ static std::optional<Group> formGroup(Operation *op) {
     return group;
   }
   if (auto silu = dyn_cast<SiluOp>(op)) {
-    if (!hasOneUser(silu.getResult()))
+    if (!hasOneUser(silu.getResult()) || silu.getAlpha().convertToDouble() != 1)
       return std::nullopt;
     Operation *user = *silu->user_begin();
     auto product = matchBinary<arith::MulFOp>(user);

@@ -34,7 +34,7 @@ namespace {
 
 /// What both forms of attention are made of.
 struct AttentionParts {
-  Value query, key, value, mask, padding;
+  Value query, key, value, mask, padding, sinks;
   /// lengths of a session's rows; where absent, queries are the last keys.
   Value lengths;
   double scale, softcap;
@@ -135,6 +135,15 @@ static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
   Value largest = b.reduceLast(
       b.constant(f32, -INFINITY), masked,
       [](LinalgBuilder &b, ValueRange v) { return b.max(v[1], v[0]); });
+  // A sink is one more score, whose value is zero.
+  auto sinkOf = [&](LinalgBuilder &b, Value head) {
+    return b.convert(b.extract(a.sinks, {head}), f32);
+  };
+  if (a.sinks)
+    largest = b.generate(f32, b.dims(largest),
+                         [&](LinalgBuilder &b, ValueRange i) -> Value {
+                           return b.max(b.extract(largest, i), sinkOf(b, i[1]));
+                         });
   // Where nothing is seen the largest score is minus infinity, and
   // exp(−∞ − 0) = 0.
   Value weights = b.withRows(
@@ -148,6 +157,12 @@ static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
   Value sum = b.reduceLast(
       b.constant(f32, 0), weights,
       [](LinalgBuilder &b, ValueRange v) { return b.add(v[1], v[0]); });
+  if (a.sinks)
+    sum = b.generate(
+        f32, b.dims(sum), [&](LinalgBuilder &b, ValueRange i) -> Value {
+          Value shifted = b.sub(sinkOf(b, i[1]), b.extract(largest, i));
+          return b.add(b.extract(sum, i), math::ExpOp::create(b, shifted));
+        });
 
   // Loops: batch, head, query, value size, key.
   SmallVector<Value> outSizes{batch, b.index(heads), queries,
@@ -175,17 +190,18 @@ static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
       });
 }
 
-/// Lowers either form of attention, with what only one of them has.
+/// Lowers either form of attention.
 template <typename Op, typename Adaptor>
-static void replaceAttention(Op op, Adaptor operands, Value mask, Value lengths,
+static void replaceAttention(Op op, Adaptor operands, Value lengths,
                              const TypeConverter &converter,
                              ConversionPatternRewriter &rewriter) {
   LinalgBuilder b(op.getLoc(), rewriter);
   AttentionParts parts{operands.getQuery(),
                        operands.getKey(),
                        operands.getValue(),
-                       mask,
+                       operands.getMask(),
                        operands.getPadding(),
+                       operands.getSinks(),
                        lengths,
                        op.getScale().convertToDouble(),
                        op.getSoftcap().convertToDouble(),
@@ -202,8 +218,8 @@ struct LowerAttention : OpConversionPattern<AttentionOp> {
   LogicalResult
   matchAndRewrite(AttentionOp op, OpAdaptor operands,
                   ConversionPatternRewriter &rewriter) const override {
-    replaceAttention(op, operands, /*mask=*/operands.getMask(),
-                     /*lengths=*/Value(), *getTypeConverter(), rewriter);
+    replaceAttention(op, operands, /*lengths=*/Value(), *getTypeConverter(),
+                     rewriter);
     return success();
   }
 };
@@ -213,9 +229,8 @@ struct LowerCachedAttention : OpConversionPattern<CachedAttentionOp> {
   LogicalResult
   matchAndRewrite(CachedAttentionOp op, OpAdaptor operands,
                   ConversionPatternRewriter &rewriter) const override {
-    replaceAttention(op, operands, /*mask=*/Value(),
-                     /*lengths=*/operands.getLengths(), *getTypeConverter(),
-                     rewriter);
+    replaceAttention(op, operands, /*lengths=*/operands.getLengths(),
+                     *getTypeConverter(), rewriter);
     return success();
   }
 };

@@ -37,7 +37,8 @@ struct MiuraToLinalgPass
     populatePlainTensorPatterns(converter, target, patterns);
     populateMiuraModelToLinalgPatterns(converter, patterns);
     populateMiuraSessionToLinalgPatterns(converter, patterns);
-    target.addIllegalOp<LinearOp, EmbeddingOp, RmsNormOp, LayerNormOp,
+    target.addIllegalOp<LinearOp, ExpertLinearOp, EmbeddingOp, TakeRowsOp,
+                        PositionsOp, TakeNewOp, RmsNormOp, LayerNormOp,
                         SplitHeadsOp, MergeHeadsOp, RopeOp, AttentionOp, SiluOp,
                         GeluOp, SoftmaxOp, CacheAppendOp, CachedAttentionOp,
                         TakeLastOp>();

@@ -16,6 +16,7 @@
 #include "miura/Conversion/MiuraToLinalg/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -94,24 +95,126 @@ struct LowerLinear : Lowering<LinearOp> {
   }
 };
 
+struct LowerExpertLinear : Lowering<ExpertLinearOp> {
+  using Lowering::Lowering;
+  Value lower(ExpertLinearOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    Value x = operands.getInput(), w = operands.getWeight(),
+          experts = operands.getExperts(), bias = operands.getBias();
+    Type activation = op.getCompute().getActivation();
+    Type accumulator = op.getCompute().getAccumulator();
+    Type element = op.getResult().getType().getElementType();
+    if (activation.isInteger(8))
+      x = roundActivations(b, x, op.getCompute().getBlock());
+    // A view is read through, so that no matrix is written.
+    auto view = op.getWeight().getDefiningOp<TransposeOp>();
+    if (view && view.getInput().getDefiningOp<WeightOp>())
+      w = view.getInput();
+    else
+      view = {};
+    Value columns = b.dim(w, view ? 2 : 1);
+    // Loops: row, out, in.
+    auto d = [&](unsigned i) { return b.getAffineDimExpr(i); };
+    Value sum =
+        b.reduce(b.constant(accumulator, 0), {b.dim(x, 0), columns},
+                 {b.dim(x, 1)}, {x, experts},
+                 {AffineMap::get(3, 0, {d(0), d(2)}, b.getContext()),
+                  AffineMap::get(3, 0, {d(0)}, b.getContext())},
+                 [&](LinalgBuilder &b, ValueRange v) {
+                   Value out = linalg::IndexOp::create(b, 1);
+                   Value in = linalg::IndexOp::create(b, 2);
+                   if (view)
+                     std::swap(out, in);
+                   Value weight = b.extract(w, {b.toIndex(v[1]), out, in});
+                   Value a = v[0];
+                   if (isa<FloatType>(activation))
+                     a = b.convert(a, activation);
+                   return b.multiplyAdd(b.convert(a, accumulator),
+                                        b.convert(weight, accumulator), v[2]);
+                 });
+    return b.generate(
+        element, b.dims(sum), [&](LinalgBuilder &b, ValueRange i) -> Value {
+          Value y = b.extract(sum, i);
+          if (bias) {
+            Value expert = b.toIndex(b.extract(experts, {i[0]}));
+            y = b.add(y,
+                      b.convert(b.extract(bias, {expert, i[1]}), accumulator));
+          }
+          return b.convert(y, element);
+        });
+  }
+};
+
+/// Rows of `table` by index, counted from the end where negative.
+static Value lowerRows(LinalgBuilder &b, Value indices, Value table,
+                       Type element) {
+  SmallVector<Value> sizes = b.dims(indices);
+  sizes.push_back(b.dim(table, 1));
+  Value entries = b.dim(table, 0);
+  return b.generate(element, sizes, [&](LinalgBuilder &b, ValueRange i) {
+    Value zero = b.index(0);
+    Value row = b.toIndex(b.extract(indices, i.drop_back()));
+    row = b.selectIndex(arith::CmpIPredicate::slt, row, zero,
+                        b.addIndex(row, entries), row);
+    row = b.max(row, zero);
+    row = b.min(row, b.subIndex(entries, b.index(1)));
+    return b.convert(b.extract(table, {row, i.back()}), element);
+  });
+}
+
 struct LowerEmbedding : Lowering<EmbeddingOp> {
   using Lowering::Lowering;
   Value lower(EmbeddingOp op, Adaptor operands,
               LinalgBuilder &b) const override {
-    Value indices = operands.getIndices(), w = operands.getWeight();
-    SmallVector<Value> sizes = b.dims(indices);
-    sizes.push_back(b.dim(w, 1));
-    Value entries = b.dim(w, 0);
-    Type element = op.getResult().getType().getElementType();
-    return b.generate(element, sizes, [&](LinalgBuilder &b, ValueRange i) {
-      Value zero = b.index(0);
-      Value row = b.toIndex(b.extract(indices, i.drop_back()));
-      row = b.selectIndex(arith::CmpIPredicate::slt, row, zero,
-                          b.addIndex(row, entries), row);
-      row = b.max(row, zero);
-      row = b.min(row, b.subIndex(entries, b.index(1)));
-      return b.convert(b.extract(w, {row, i.back()}), element);
-    });
+    return lowerRows(b, operands.getIndices(), operands.getWeight(),
+                     op.getResult().getType().getElementType());
+  }
+};
+
+struct LowerTakeRows : Lowering<TakeRowsOp> {
+  using Lowering::Lowering;
+  Value lower(TakeRowsOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    return lowerRows(b, operands.getIndices(), operands.getTable(),
+                     op.getResult().getType().getElementType());
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Positions
+//===----------------------------------------------------------------------===//
+
+struct LowerPositions : Lowering<PositionsOp> {
+  using Lowering::Lowering;
+  Value lower(PositionsOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    Value past = operands.getPast() ? b.dim(operands.getPast(), 2) : Value();
+    Type i64 = b.getI64Type();
+    return b.generate(i64, b.dims(operands.getTokens()),
+                      [&](LinalgBuilder &b, ValueRange i) -> Value {
+                        Value at = past ? b.addIndex(i[1], past) : i[1];
+                        return arith::IndexCastOp::create(b, i64, at);
+                      });
+  }
+};
+
+struct LowerTakeNew : Lowering<TakeNewOp> {
+  using Lowering::Lowering;
+  Value lower(TakeNewOp op, Adaptor operands, LinalgBuilder &b) const override {
+    Value x = operands.getInput(), lengths = operands.getLengths();
+    Value added = b.dim(operands.getTokens(), 1);
+    Value before = b.subIndex(b.dim(x, 1), added);
+    Value last = b.subIndex(b.dim(x, 1), b.index(1));
+    return b.generate(b.element(x), {b.dim(x, 0), added},
+                      [&](LinalgBuilder &b, ValueRange i) -> Value {
+                        Value start =
+                            lengths ? b.toIndex(b.extract(lengths, {i[0]}))
+                                    : before;
+                        // A row may have fewer new tokens than the step has
+                        // columns.
+                        Value at = b.min(b.addIndex(start, i[1]), last);
+                        return b.extract(x, {i[0], at});
+                      });
   }
 };
 
@@ -275,9 +378,11 @@ struct LowerSilu : Lowering<SiluOp> {
   Value lower(SiluOp op, Adaptor operands, LinalgBuilder &b) const override {
     Value x = operands.getInput();
     Type f32 = b.getF32Type(), element = b.element(x);
+    double alpha = op.getAlpha().convertToDouble();
     return b.elementwise(element, {x}, [&](LinalgBuilder &b, ValueRange v) {
       Value value = b.convert(v[0], f32);
-      Value minus = arith::NegFOp::create(b, value);
+      Value minus = alpha == 1 ? Value(arith::NegFOp::create(b, value))
+                               : b.mul(value, b.constant(f32, -alpha));
       Value exponential = math::ExpOp::create(b, minus);
       Value y = b.div(value, b.add(b.constant(f32, 1), exponential));
       return b.convert(y, element);
@@ -342,7 +447,8 @@ void populateAttentionPatterns(const TypeConverter &converter,
 
 void miura::populateMiuraModelToLinalgPatterns(const TypeConverter &converter,
                                                RewritePatternSet &patterns) {
-  patterns.add<LowerLinear, LowerEmbedding, LowerRmsNorm, LowerLayerNorm,
+  patterns.add<LowerLinear, LowerExpertLinear, LowerEmbedding, LowerTakeRows,
+               LowerPositions, LowerTakeNew, LowerRmsNorm, LowerLayerNorm,
                LowerSplitHeads, LowerMergeHeads, LowerRope, LowerSilu,
                LowerGelu, LowerSoftmax>(converter, patterns.getContext());
   detail::populateAttentionPatterns(converter, patterns);

@@ -20,15 +20,24 @@ using namespace mlir;
 using namespace miura;
 using namespace miura::symbolic;
 
+/// MatMul, or the one of com.microsoft that scales and transposes.
+static bool isProduct(OnnxNodeOp op) {
+  return isNode(op, "MatMul") ||
+         (op && op.getDomain() == "com.microsoft" &&
+          op.getOpType() == "FusedMatMul" && !getInt(op, "transA", 0) &&
+          !getInt(op, "transBatchA", 0) && !getInt(op, "transBatchB", 0));
+}
+
 /// Whether scores can come this way: a product of two computed tensors below
 /// scales, caps, masks and views.
 static bool leadsToProduct(Value value, int depth = 0) {
   auto op = value.getDefiningOp<OnnxNodeOp>();
   if (!op || depth > 12)
     return false;
-  if (isNode(op, "MatMul"))
+  if (isProduct(op))
     return true;
-  for (StringRef pass : {"Mul", "Div", "Tanh", "Cast", "Reshape", "Transpose"})
+  for (StringRef pass :
+       {"Mul", "Div", "Tanh", "Cast", "Reshape", "Transpose", "Unsqueeze"})
     if (isNode(op, pass))
       return leadsToProduct(getInput(op, 0), depth + 1);
   if (isNode(op, "Add"))
@@ -40,19 +49,6 @@ static bool leadsToProduct(Value value, int depth = 0) {
   return false;
 }
 
-namespace {
-/// One mask on the way from the product to the softmax.
-struct Mask {
-  Value value;
-  /// What a hidden score becomes, for a condition; an additive mask has none.
-  std::optional<double> hidden;
-  bool negated = false;
-  /// Where (b, h, i, j) reads it.
-  TensorAnalysis::Indices indices;
-  bool isAdditive() const { return !hidden; }
-};
-} // namespace
-
 /// The values that a mask's element takes.
 static void collectLeaves(Expr e, SmallVector<double> &leaves) {
   if (e->kind == Kind::Select) {
@@ -61,6 +57,208 @@ static void collectLeaves(Expr e, SmallVector<double> &leaves) {
   } else if (std::optional<double> k = getConstant(e)) {
     leaves.push_back(*k);
   }
+}
+
+Value Raiser::getGroupedHeads(Expr atom, HeadAxes axes, Operation *before) {
+  // Query head h reads head ⌊h / group⌋.
+  Expr h = axes.head;
+  int64_t heads = axes.heads;
+  for (int64_t group = 1; group <= heads; ++group) {
+    if (heads % group != 0)
+      continue;
+    axes.head = context.floorDiv(h, context.integer(group));
+    axes.heads = heads / group;
+    if (Value v = getHeads(atom->tensor, atom->operands, axes, before))
+      return v;
+  }
+  return {};
+}
+
+bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
+                          const MaskPart *&kept, bool &blindMean) {
+  const Indices &own = parts.at;
+  Expr keys = parts.shape[3];
+  Expr keysBefore = context.sub(keys, parts.shape[2]);
+  SmallVector<double> hidden;
+  for (const MaskPart &mask : parts.masks) {
+    Expr element = analysis.getBroadcastElement(mask.value, mask.indices);
+    Expr visible = nullptr;
+    if (element && mask.isAdditive()) {
+      visible = getVisible(element, /*strict=*/false);
+      SmallVector<double> leaves;
+      collectLeaves(element, leaves);
+      if (visible)
+        llvm::copy_if(leaves, std::back_inserter(hidden),
+                      [](double k) { return k != 0; });
+    } else if (element) {
+      visible = mask.negated ? context.negate(element) : element;
+      hidden.push_back(*mask.hidden);
+    }
+    MaskForm extended = form;
+    if (visible && classifyMask(visible, own[0], own[2], own[3], keysBefore,
+                                keys, extended)) {
+      form = extended;
+      continue;
+    }
+    if (kept || mask.negated)
+      return false;
+    kept = &mask;
+  }
+  // A query that sees no key: there is none where all see themselves; else the
+  // file gives zeros (a NaN replaced), or, where every hidden score became one
+  // finite number, the mean of all values.
+  bool mayBeBlind = form.padding || (kept && !hidden.empty());
+  if (mayBeBlind && !parts.sinks) {
+    bool infinite =
+        llvm::all_of(hidden, [](double k) { return std::isinf(k); });
+    bool finite = llvm::all_of(hidden, [&](double k) {
+      return !std::isinf(k) && k >= -3.5e38 && k == hidden.front();
+    });
+    if (finite && !hidden.empty())
+      blindMean = true;
+    else if (!infinite || !parts.zeroesBlind) {
+      // Only the mask itself says it.
+      if (parts.masks.size() != 1 || parts.masks[0].negated)
+        return false;
+      form = {};
+      kept = &parts.masks[0];
+    }
+  }
+  // A mask that is kept has its own numbers.
+  if (kept && parts.masks.size() == 1 && kept->isAdditive())
+    blindMean = false;
+  return form.window == 0 || form.causal || parts.causal;
+}
+
+Value Raiser::makeMask(const AttentionParts &parts, const MaskPart &mask,
+                       Operation *before) {
+  // The deepest view each of whose dimensions is one of the scores'.
+  Value best;
+  Shape bestShape;
+  Value value = mask.value;
+  Indices indices(mask.indices.end() - analysis.getShape(value)->size(),
+                  mask.indices.end());
+  for (auto [index, size] : llvm::zip(indices, *analysis.getShape(value)))
+    if (isConstant(size, 1))
+      index = context.integer(0);
+  while (value) {
+    Shape shape = *analysis.getShape(value);
+    Shape wide(4, context.integer(1));
+    size_t next = 0;
+    bool good = true;
+    for (auto [index, size] : llvm::zip(indices, shape)) {
+      if (isConstant(size, 1))
+        continue;
+      while (next < 4 && parts.at[next] != index)
+        ++next;
+      good &= next < 4;
+      if (next < 4)
+        wide[next++] = size;
+    }
+    if (good) {
+      best = value;
+      bestShape = wide;
+    }
+    value = analysis.stepThroughView(value, indices);
+  }
+  if (!best)
+    return {};
+  if (*analysis.getShape(best) != bestShape) {
+    // Sizes of 1 are in the way.
+    Shape narrow;
+    for (Expr size : *analysis.getShape(best))
+      if (!isConstant(size, 1))
+        narrow.push_back(size);
+    if (narrow.size() != analysis.getShape(best)->size())
+      best = makeReshape(best, narrow, before);
+    if (best && narrow.size() != 4)
+      best = makeReshape(best, bestShape, before);
+  }
+  return best && mask.factor != 1 ? scaleBy(best, mask.factor, before) : best;
+}
+
+/// Parts of an additive mask that is a sum, or a selection of a score so low
+/// that it hides a key.
+void Raiser::splitMask(const MaskPart &mask, SmallVectorImpl<MaskPart> &parts) {
+  Expr element = analysis.getBroadcastElement(mask.value, mask.indices);
+  if (!mask.isAdditive() || !element || getVisible(element, false)) {
+    parts.push_back(mask);
+    return;
+  }
+  Value value = mask.value;
+  Indices indices = mask.indices;
+  double factor = mask.factor;
+  MaskPart rest = mask;
+  for (int steps = 0; steps < 16; ++steps) {
+    const Shape *shape = analysis.getShape(value);
+    if (!shape || shape->size() > indices.size())
+      break;
+    indices.erase(indices.begin(), indices.end() - shape->size());
+    for (auto [index, size] : llvm::zip(indices, *shape))
+      if (isConstant(size, 1))
+        index = context.integer(0);
+    auto op = value.getDefiningOp<OnnxNodeOp>();
+    if (Value source = analysis.stepThroughView(value, indices)) {
+      value = source;
+      continue;
+    }
+    if (isNode(op, "Mul") || isNode(op, "Div")) {
+      std::optional<double> k = analysis.getSplat(getInput(op, 1));
+      if (k && *k != 0) {
+        factor = isNode(op, "Mul") ? factor * *k : factor / *k;
+        value = getInput(op, 0);
+        rest = {value, std::nullopt, false, factor, indices};
+        continue;
+      }
+    }
+    if (isNode(op, "Add")) {
+      for (Value side : op.getInputs())
+        splitMask({side, std::nullopt, false, factor, indices}, parts);
+      return;
+    }
+    if (isNode(op, "Where") && factor > 0)
+      for (unsigned side : {1, 2}) {
+        std::optional<double> k = analysis.getSplat(getInput(op, side));
+        if (!k || *k > -1e4)
+          continue;
+        parts.push_back(
+            {getInput(op, 0), *k, /*negated=*/side == 1, 1, indices});
+        splitMask(
+            {getInput(op, 3 - side), std::nullopt, false, factor, indices},
+            parts);
+        return;
+      }
+    break;
+  }
+  parts.push_back(rest);
+}
+
+Value Raiser::makeAttention(const AttentionParts &parts, Type element,
+                            Operation *before) {
+  MaskForm form;
+  form.causal = parts.causal;
+  form.window = parts.window;
+  const MaskPart *kept = nullptr;
+  bool blindMean = false;
+  if (!resolveMasks(parts, form, kept, blindMean))
+    return {};
+  form.causal |= parts.causal;
+  Value operand = kept ? makeMask(parts, *kept, before) : Value();
+  if (kept && !operand)
+    return {};
+  builder.setInsertionPoint(before);
+  Shape attended{parts.shape[0], parts.shape[1], parts.shape[2],
+                 analysis.getShape(parts.value)->back()};
+  Value attention = AttentionOp::create(
+      builder, before->getLoc(), getType(attended, element), parts.query,
+      parts.key, parts.value, operand, form.padding, parts.sinks,
+      builder.getF64FloatAttr(parts.scale),
+      form.causal ? builder.getUnitAttr() : UnitAttr(),
+      builder.getI64IntegerAttr(form.window),
+      builder.getF64FloatAttr(parts.softcap),
+      blindMean ? builder.getUnitAttr() : UnitAttr());
+  analysis.setShape(attention, attended);
+  return attention;
 }
 
 bool Raiser::raiseAttention(OnnxNodeOp softmax) {
@@ -73,21 +271,59 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   std::optional<int64_t> heads = getInteger(shape[1]);
   if ((axis != -1 && axis != 3) || !heads)
     return false;
-  Indices own = analysis.makeIndices(probabilities, "a");
+
+  // Upward. A softmax does not see a shift.
+  Value value = getInput(softmax, 0);
+  if (OnnxNodeOp sub = getNode(value, "Sub")) {
+    OnnxNodeOp largest = getNode(getInput(sub, 1), "ReduceMax");
+    if (largest && getInput(largest, 0) == getInput(sub, 0))
+      value = getInput(sub, 0);
+  }
+  // One more score per head that leads to no value is a sink.
+  Value sinks;
+  if (OnnxNodeOp concat = getNode(value, "Concat")) {
+    int64_t along = getInt(concat, "axis", 0);
+    if ((along != -1 && along != 3) || concat.getNumOperands() != 2)
+      return false;
+    const Shape *scores = analysis.getShape(getInput(concat, 0));
+    const Shape *more = analysis.getShape(getInput(concat, 1));
+    if (!scores || !more || scores->size() != 4 || more->size() != 4 ||
+        !isConstant(more->back(), 1))
+      return false;
+    Indices at = analysis.makeIndices(getInput(concat, 1), "s");
+    auto [one, atom] =
+        getScaledAtom(analysis.getElement(getInput(concat, 1), at));
+    if (!atom || one != 1 || atom->kind != Kind::Element)
+      return false;
+    for (Expr index : atom->operands)
+      if (index != at[1] && !isConstant(index, 0))
+        return false;
+    builder.setInsertionPoint(softmax);
+    const Shape *all = analysis.getShape(atom->tensor);
+    sinks = all->size() == 1 ? atom->tensor
+                             : makeReshape(atom->tensor, {shape[1]}, softmax);
+    if (!sinks || analysis.getShape(sinks)->size() != 1 ||
+        (*analysis.getShape(sinks))[0] != shape[1])
+      return false;
+    value = getInput(concat, 0);
+    shape = *scores;
+  }
+  Indices own;
+  for (auto [n, size] : llvm::enumerate(shape))
+    own.push_back(context.index("a" + std::to_string(n), size));
   Expr b = own[0], h = own[1], i = own[2], j = own[3];
 
-  // Upward.
-  Value value = getInput(softmax, 0);
   Indices indices = own;
-  SmallVector<Mask> masks;
+  SmallVector<MaskPart> masks;
   double factor = 1, softcap = 0;
   OnnxNodeOp product;
   for (int steps = 0; !product; ++steps) {
     auto op = value.getDefiningOp<OnnxNodeOp>();
     if (!op || steps > 32)
       return false;
-    if (isNode(op, "MatMul")) {
+    if (isProduct(op)) {
       product = op;
+      factor *= getFloat(op, "alpha", 1);
     } else if (Value source = analysis.stepThroughView(value, indices)) {
       value = source;
     } else if (isNode(op, "Cast")) {
@@ -106,20 +342,21 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
       factor = isNode(op, "Mul") ? factor * *k : factor / *k;
       value = getInput(op, side);
     } else if (isNode(op, "Add")) {
-      // A mask is added to what the softmax sees, not to what is scaled.
-      if (factor != 1 || softcap != 0)
+      // Before a cap, an addition would be no mask.
+      if (softcap != 0)
         return false;
       unsigned side = leadsToProduct(getInput(op, 0)) ? 0 : 1;
-      masks.push_back({getInput(op, 1 - side), std::nullopt, false, indices});
+      masks.push_back(
+          {getInput(op, 1 - side), std::nullopt, false, factor, indices});
       value = getInput(op, side);
     } else if (isNode(op, "Where")) {
-      if (factor != 1 || softcap != 0)
+      if (factor <= 0 || softcap != 0)
         return false;
       unsigned side = leadsToProduct(getInput(op, 1)) ? 1 : 2;
       std::optional<double> k = analysis.getSplat(getInput(op, 3 - side));
       if (!k || *k > -1e4)
         return false;
-      masks.push_back({getInput(op, 0), *k, side == 2, indices});
+      masks.push_back({getInput(op, 0), *k, side == 2, 1, indices});
       value = getInput(op, side);
     } else {
       return false;
@@ -149,7 +386,9 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   };
   size_t rank = indices.size();
   Expr queryElement = elementOf(getInput(product, 0), indices[rank - 2], d);
-  Expr keyElement = elementOf(getInput(product, 1), d, indices[rank - 1]);
+  Expr keyElement = getInt(product, "transB", 0)
+                        ? elementOf(getInput(product, 1), indices[rank - 1], d)
+                        : elementOf(getInput(product, 1), d, indices[rank - 1]);
   if (!queryElement || !keyElement)
     return false;
   auto [queryFactor, queryAtom] = getScaledAtom(queryElement);
@@ -167,8 +406,14 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
     Value next;
     for (Operation *user : current.getUsers()) {
       auto op = dyn_cast<OnnxNodeOp>(user);
-      if (isNode(op, "MatMul") && getInput(op, 0) == current) {
+      if (op && op->use_empty())
+        continue;
+      if (isProduct(op) && getInput(op, 0) == current &&
+          getFloat(op, "alpha", 1) == 1 && !getInt(op, "transB", 0)) {
         output = op;
+      } else if (isNode(op, "Slice") && sinks &&
+                 *analysis.getShape(op.getResult(0)) == shape) {
+        next = op.getResult(0); // all but the sink's
       } else if (isNode(op, "Where") && getInput(op, 2) == current &&
                  analysis.getSplat(getInput(op, 1)) == 0.0) {
         OnnxNodeOp isNan = getNode(getInput(op, 0), "IsNaN");
@@ -222,98 +467,33 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
       !valueSize)
     return false;
 
-  // Masks.
-  MaskForm form;
-  Value operand;
-  bool blindMean = false;
-  Expr keysBefore = context.sub(shape[3], shape[2]);
-  SmallVector<double> hidden;
-  for (Mask &mask : masks) {
-    Expr element = analysis.getBroadcastElement(mask.value, mask.indices);
-    Expr visible = nullptr;
-    if (element && mask.isAdditive()) {
-      visible = getVisible(element, /*strict=*/false);
-      SmallVector<double> leaves;
-      collectLeaves(element, leaves);
-      llvm::copy_if(leaves, std::back_inserter(hidden),
-                    [](double k) { return k != 0; });
-    } else if (element) {
-      visible = mask.negated ? context.negate(element) : element;
-      hidden.push_back(*mask.hidden);
-    }
-    MaskForm extended = form;
-    if (visible &&
-        classifyMask(visible, b, i, j, keysBefore, shape[3], extended)) {
-      form = extended;
-      continue;
-    }
-    if (operand || mask.indices != own || mask.negated)
-      return false;
-    operand = mask.value;
-  }
-  // A query that sees no key: there is none where all see themselves; else the
-  // file gives zeros (a NaN replaced), or, where every hidden score became one
-  // finite number, the mean of all values.
-  if (form.padding || (operand && !hidden.empty())) {
-    bool infinite =
-        llvm::all_of(hidden, [](double k) { return std::isinf(k); });
-    bool finite = llvm::all_of(hidden, [&](double k) {
-      return !std::isinf(k) && k >= -3.5e38 && k == hidden.front();
-    });
-    if (finite && masks.size() == 1)
-      blindMean = true;
-    else if (!infinite || !zeroesBlind) {
-      // Only the mask itself says it.
-      if (masks.size() != 1 || masks[0].indices != own || masks[0].negated)
-        return false;
-      form = {};
-      operand = masks[0].value;
-    }
-  }
-  if (form.window != 0 && !form.causal)
-    return false;
-  // A mask that is kept has its own numbers.
-  if (operand && masks.size() == 1 && masks[0].isAdditive())
-    blindMean = false;
-
   Operation *before = output;
   HeadAxes axes{b, h, i, d, *heads, *headSize};
   Value query = getHeads(queryAtom->tensor, queryAtom->operands, axes, before);
   if (!query)
     return false;
-  auto keysOf = [&](Expr atom, Expr last, int64_t size) -> Value {
-    for (int64_t group = 1; group <= *heads; ++group) {
-      if (*heads % group != 0)
-        continue;
-      Expr head = context.floorDiv(h, context.integer(group));
-      HeadAxes keyAxes{b, head, j, last, *heads / group, size};
-      if (Value v = getHeads(atom->tensor, atom->operands, keyAxes, before))
-        return v;
-    }
-    return {};
-  };
-  Value key = keysOf(keyAtom, d, *headSize);
-  Value values = keysOf(valueAtom, dv, *valueSize);
+  HeadAxes keyAxes{b, h, j, d, *heads, *headSize};
+  HeadAxes valueAxes{b, h, j, dv, *heads, *valueSize};
+  Value key = getGroupedHeads(keyAtom, keyAxes, before);
+  Value values = getGroupedHeads(valueAtom, valueAxes, before);
   if (!key || !values)
     return false;
-  if (operand) {
-    Shape wide = *analysis.getShape(operand);
-    while (wide.size() < 4)
-      wide.insert(wide.begin(), context.integer(1));
-    operand = makeReshape(operand, wide, before);
-    if (!operand)
-      return false;
-  }
-  builder.setInsertionPoint(before);
-  Shape attended{shape[0], shape[1], shape[2], right->back()};
-  Value attention = AttentionOp::create(
-      builder, softmax.getLoc(),
-      getType(attended, getElementTypeOrSelf(result.getType())), query, key,
-      values, operand, form.padding, builder.getF64FloatAttr(scale),
-      form.causal ? builder.getUnitAttr() : UnitAttr(),
-      builder.getI64IntegerAttr(form.window), builder.getF64FloatAttr(softcap),
-      blindMean ? builder.getUnitAttr() : UnitAttr());
-  analysis.setShape(attention, attended);
+  AttentionParts parts;
+  parts.query = query;
+  parts.key = key;
+  parts.value = values;
+  parts.sinks = sinks;
+  parts.at = own;
+  parts.shape = shape;
+  for (const MaskPart &mask : masks)
+    splitMask(mask, parts.masks);
+  parts.zeroesBlind = zeroesBlind;
+  parts.scale = scale;
+  parts.softcap = softcap;
+  Value attention =
+      makeAttention(parts, getElementTypeOrSelf(result.getType()), before);
+  if (!attention)
+    return false;
   if (resultShape->size() == 3)
     attention = makeReshape(attention, *resultShape, before);
   if (!attention || attention.getType() != result.getType())
@@ -322,11 +502,54 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   return true;
 }
 
+/// Zeros where no key is seen, which a file selects by counting them.
+void Raiser::foldBlindRows(AttentionOp attention) {
+  OnnxNodeOp where = getOnlyUser(attention);
+  if (!isNode(where, "Where") || getInput(where, 2) != attention.getResult() ||
+      analysis.getSplat(getInput(where, 1)) != 0.0 ||
+      where.getResult(0).getType() != attention.getType())
+    return;
+  OnnxNodeOp less = getNode(getInput(where, 0), "Less");
+  OnnxNodeOp sum = less ? getNode(getInput(less, 0), "ReduceSum") : less;
+  std::optional<double> limit =
+      less ? analysis.getSplat(getInput(less, 1)) : std::nullopt;
+  Value ones = sum ? getInput(sum, 0) : Value();
+  const Shape *found = ones ? analysis.getShape(ones) : nullptr;
+  std::optional<SmallVector<int64_t>> axes =
+      sum ? analysis.getIntegers(getInput(sum, 1)) : std::nullopt;
+  if (!found || found->size() != 4 || !limit || *limit <= 0 || *limit > 1 ||
+      !axes || axes->size() != 1 || ((*axes)[0] != -1 && (*axes)[0] != 3) ||
+      !getInt(sum, "keepdims", 1))
+    return;
+  Shape shape = *found;
+  Indices own = analysis.makeIndices(ones, "z");
+  Expr element = analysis.getElement(ones, own);
+  if (element->kind != Kind::Select || !isConstant(element->operands[1], 1) ||
+      !isConstant(element->operands[2], 0))
+    return;
+  MaskForm form;
+  if (!classifyMask(element->operands[0], own[0], own[2], own[3],
+                    context.sub(shape[3], shape[2]), shape[3], form) ||
+      form.causal != attention.getCausal() ||
+      form.window != int64_t(attention.getWindow()) ||
+      form.padding != attention.getPadding())
+    return;
+  attention.setBlindMean(false);
+  replace(where.getResult(0), attention);
+}
+
 void Raiser::raiseAttentions() {
   forEachNode([&](OnnxNodeOp op) {
+    if (raiseFusedAttention(op))
+      return;
     if (isNode(op, "Softmax") && !raiseAttention(op))
       op.emitRemark("softmax '")
           << op.getNodeName() << "' is not raised to an attention: its scores, "
           << "masks or values are of no known form";
   });
+  SmallVector<AttentionOp> attentions;
+  func.walk([&](AttentionOp op) { attentions.push_back(op); });
+  for (AttentionOp op : attentions)
+    if (op.getBlindMean())
+      foldBlindRows(op);
 }

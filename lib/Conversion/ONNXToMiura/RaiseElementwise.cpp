@@ -56,7 +56,46 @@ void Raiser::raiseActivations() {
             getInput(sigmoid, 0).getType() == result.getType())
           return replace(result, SiluOp::create(builder, op.getLoc(),
                                                 getInput(sigmoid, 0)));
+        // x · sigmoid(α x).
+        Value x = getOther(op, side);
+        if (!sigmoid || !x || x.getType() != result.getType())
+          continue;
+        for (const char *kind : {"Mul", "Div"}) {
+          OnnxNodeOp scaled = getNode(getInput(sigmoid, 0), kind);
+          if (!scaled)
+            continue;
+          for (unsigned place : {0, 1}) {
+            std::optional<double> k =
+                analysis.getSplat(getInput(scaled, 1 - place));
+            if (getInput(scaled, place) != x || !k || *k == 0 ||
+                (place == 1 && *kind == 'D'))
+              continue;
+            return replace(result,
+                           SiluOp::create(builder, op.getLoc(), x.getType(), x,
+                                          builder.getF64FloatAttr(
+                                              *kind == 'M' ? *k : 1 / *k)));
+          }
+        }
       }
+    }
+    // Activations of com.microsoft, some with a bias before them.
+    if (op.getDomain() == "com.microsoft") {
+      StringRef type = op.getOpType();
+      bool isQuick = type == "QuickGelu", isTanh = type == "FastGelu";
+      if (!isQuick && !isTanh && type != "BiasGelu" && type != "Gelu")
+        return;
+      Value x = getInput(op, 0);
+      if (Value bias = isQuick ? Value() : getInput(op, 1))
+        x = addVector(x, bias, op);
+      if (!x || x.getType() != result.getType())
+        return;
+      builder.setInsertionPoint(op);
+      if (isQuick)
+        return replace(
+            result, SiluOp::create(
+                        builder, op.getLoc(), x.getType(), x,
+                        builder.getF64FloatAttr(getFloat(op, "alpha", 1.702))));
+      return replace(result, GeluOp::create(builder, op.getLoc(), x, isTanh));
     }
     if (isNode(op, "Gelu") && getInput(op, 0).getType() == result.getType())
       return replace(result,

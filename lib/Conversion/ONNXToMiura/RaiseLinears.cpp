@@ -113,6 +113,16 @@ void Raiser::replaceByLinear(OnnxNodeOp op, Value x, Value weight, Value root,
     if (s->size() == 3 && shape->size() == 2 && makeReshape(next, *shape, op))
       source = next;
   }
+  // So do rows of heads that were flattened with them.
+  if (OnnxNodeOp view = getNode(x, "Reshape"); source == x && view) {
+    const Shape *s = analysis.getShape(getInput(view, 0));
+    if (s && s->size() == 4 && shape->size() == 2 &&
+        (*shape)[0] == context.mul((*s)[0], (*s)[1]) &&
+        size == context.mul((*s)[2], (*s)[3]))
+      if (Value rows =
+              makeReshape(getInput(view, 0), {(*s)[0], (*s)[1], size}, op))
+        source = rows;
+  }
   Shape wide = *analysis.getShape(source);
   wide.back() = resultShape->back();
   Type element = getElementTypeOrSelf(result.getType());
@@ -124,6 +134,25 @@ void Raiser::replaceByLinear(OnnxNodeOp op, Value x, Value weight, Value root,
   if (source != x)
     value = makeReshape(linear, *resultShape, op);
   replace(result, value);
+}
+
+Value Raiser::addVector(Value x, Value vector, Operation *before) {
+  // Only a linear takes one along.
+  auto linear = x.getDefiningOp<LinearOp>();
+  if (!linear || linear.getBias() || !isStored(vector))
+    return {};
+  for (Operation *user : linear->getUsers())
+    if (user != before && (!isa<OnnxNodeOp>(user) || !user->use_empty()))
+      return {};
+  builder.setInsertionPoint(before);
+  vector = getVector(vector, analysis.getShape(linear)->back());
+  if (!vector)
+    return {};
+  auto fused = LinearOp::create(builder, linear.getLoc(), linear.getType(),
+                                linear.getInput(), linear.getWeight(), vector,
+                                linear.getIdAttr(), linear.getComputeAttr());
+  analysis.setShape(fused, *analysis.getShape(linear));
+  return fused;
 }
 
 void Raiser::foldBias(OnnxNodeOp add) {
@@ -158,18 +187,13 @@ bool Raiser::raiseEmbedding(OnnxNodeOp op) {
       analysis.getShape(indices)->empty())
     return false;
   builder.setInsertionPoint(op);
-  Value root = data;
-  if (!isStored(data)) {
-    data = getDequantized(data, root);
-    if (!data)
-      return false;
-  }
-  auto type = dyn_cast<RankedTensorType>(data.getType());
-  if (!type || type.getRank() != 2 || !isa<FloatType>(type.getElementType()))
+  Value root;
+  Value weight = getLinearWeight(data, /*outIn=*/true, root);
+  if (!weight)
     return false;
   replace(op.getResult(0),
           EmbeddingOp::create(builder, op.getLoc(), op.getResult(0).getType(),
-                              indices, data, makeId(root, op)));
+                              indices, weight, makeId(root, op)));
   return true;
 }
 

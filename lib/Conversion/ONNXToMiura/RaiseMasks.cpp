@@ -69,10 +69,9 @@ Expr Raiser::getVisible(Expr mask, bool strict) {
     return nullptr;
   if (*k == 0)
     return context.boolean(true);
-  // exp(score − 65504) is 0 whatever the score: the lowest number of f16, which
-  // files in half precision have. A query that sees no key is the caller's to
-  // think of.
-  if (std::isinf(*k) ? *k < 0 : (!strict && *k <= -65504))
+  // exp(score − 10,000) is 0 for any score of a model that works; a query that
+  // sees no key is the caller's to think of.
+  if (std::isinf(*k) ? *k < 0 : (!strict && *k <= -1e4))
     return context.boolean(false);
   return nullptr;
 }

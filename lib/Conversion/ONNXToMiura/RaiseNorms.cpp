@@ -224,11 +224,20 @@ bool Raiser::raiseFusedNorm(OnnxNodeOp op) {
   if (!scale || (!rms && getInput(op, next + 1) && !bias))
     return false;
   if (skip) {
-    // The bias of Skip… is added to the sum; none of our files has one.
-    Value other = getInput(op, 1);
-    if (getInput(op, rms ? 3 : 4) || other.getType() != x.getType())
+    // A bias is added to the sum: one of the two is a linear that has none.
+    Value other = getInput(op, 1), added = getInput(op, rms ? 3 : 4);
+    if (other.getType() != x.getType())
       return false;
     Shape copy = *shape;
+    if (added) {
+      if (Value biased = addVector(x, added, op))
+        x = biased;
+      else if (Value biased = addVector(other, added, op))
+        other = biased;
+      else
+        return false;
+      builder.setInsertionPoint(op);
+    }
     x = arith::AddFOp::create(builder, op.getLoc(), x, other);
     analysis.setShape(x, copy);
     if (sum < op.getNumResults() && !op.getResult(sum).use_empty())

@@ -69,7 +69,8 @@ RankedTensorType Raiser::getType(const Shape &shape, Type elementType) {
 }
 
 void Raiser::replace(Value from, Value to) {
-  if (const Shape *shape = analysis.getShape(from))
+  if (const Shape *shape = analysis.getShape(from);
+      shape && isa<RankedTensorType>(to.getType()))
     if (shape->size() == size_t(cast<RankedTensorType>(to.getType()).getRank()))
       analysis.setShape(to, *shape);
   from.replaceAllUsesWith(to);
@@ -81,8 +82,17 @@ bool Raiser::isStored(Value value) {
 }
 
 OnnxNodeOp Raiser::getOnlyUser(Value value) {
-  return value.hasOneUse() ? dyn_cast<OnnxNodeOp>(*value.user_begin())
-                           : OnnxNodeOp();
+  // A node that lost its uses is still there until the end.
+  OpOperand *only = nullptr;
+  for (OpOperand &use : value.getUses()) {
+    auto node = dyn_cast<OnnxNodeOp>(use.getOwner());
+    if (node && node->use_empty())
+      continue;
+    if (only)
+      return {};
+    only = &use;
+  }
+  return only ? dyn_cast<OnnxNodeOp>(only->getOwner()) : OnnxNodeOp();
 }
 
 Value Raiser::getOther(OnnxNodeOp op, Value other) {
@@ -149,10 +159,12 @@ void Raiser::readTypes() {
     if (DimsAttr dims = getDims(type))
       func.setResultAttr(i, kDimsAttrName, dims);
 
-  // Sizes are read off the encodings before these go.
+  // Sizes are read off the encodings before these go; a size may be written as
+  // a name that is a number.
   for (BlockArgument arg : body.getArguments())
     if (isa<RankedTensorType>(arg.getType()))
-      analysis.getShape(arg);
+      arg.setType(getType(*analysis.getShape(arg),
+                          getElementTypeOrSelf(arg.getType())));
   for (OnnxNodeOp op : body.getOps<OnnxNodeOp>()) {
     for (Value result : op.getResults()) {
       if (!isa<TensorType>(result.getType()))
@@ -198,12 +210,15 @@ void Raiser::raiseConstants() {
         replace(result, arith::ConstantOp::create(builder, op.getLoc(), value));
       continue;
     }
-    bool same =
-        isNode(op, "Identity") || (isNode(op, "Dropout") && !getInput(op, 2));
+    bool same = isNode(op, "Identity") ||
+                (isNode(op, "Dropout") && !getInput(op, 2)) ||
+                (isNode(op, "Concat") && op.getNumOperands() == 1);
     if (isNode(op, "Cast") || isNode(op, "CastLike"))
       same = getElementTypeOrSelf(getInput(op, 0).getType()) ==
              getElementTypeOrSelf(result.getType());
-    if (same && getInput(op, 0).getType() == result.getType())
+    // Before types are read the file may leave them open.
+    if (same && (getInput(op, 0).getType() == result.getType() ||
+                 !isa<RankedTensorType>(result.getType())))
       replace(result, getInput(op, 0));
   }
 }
@@ -228,16 +243,22 @@ void Raiser::finish() {
 }
 
 LogicalResult Raiser::run() {
+  // Sizes are computed from constants; casts to the same type are known by
+  // types.
+  raiseConstants();
+  analysis.learnEqualSizes(func.getBody().front());
   readTypes();
   raiseConstants();
   // Products and norms first: what they make is opaque to the analysis, which
   // keeps the expressions of rotations and masks small.
   raiseLinears();
+  raiseExperts();
   raiseNorms();
   raiseActivations();
   raiseCaches();
   // An attention asks for rotated heads, so rotations come before.
   raiseRopes();
+  raisePositions();
   raiseAttentions();
   raiseViews();
   raiseElementwise();

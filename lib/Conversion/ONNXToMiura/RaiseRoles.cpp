@@ -14,31 +14,10 @@
 
 #include "Raiser.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "llvm/ADT/SmallPtrSet.h"
 
 using namespace mlir;
 using namespace miura;
 using namespace miura::symbolic;
-
-/// Integer arguments whose elements reach a value (its sizes do not count).
-static void collectArguments(Value value, SmallPtrSetImpl<Operation *> &seen,
-                             SmallVectorImpl<BlockArgument> &found) {
-  if (auto argument = dyn_cast<BlockArgument>(value)) {
-    auto type = dyn_cast<RankedTensorType>(argument.getType());
-    if (type && type.getRank() > 0 && isa<IntegerType>(type.getElementType()) &&
-        !llvm::is_contained(found, argument))
-      found.push_back(argument);
-    return;
-  }
-  Operation *op = value.getDefiningOp();
-  if (!op || !seen.insert(op).second || isa<tensor::DimOp>(op))
-    return;
-  auto node = dyn_cast<OnnxNodeOp>(op);
-  if (isNode(node, "Shape") || isNode(node, "Size"))
-    return;
-  for (Value operand : op->getOperands())
-    collectArguments(operand, seen, found);
-}
 
 void Raiser::setRoles() {
   auto setRole = [&](BlockArgument argument, RoleKind kind, int64_t layer) {
@@ -55,32 +34,11 @@ void Raiser::setRoles() {
                            RoleAttr::get(func.getContext(), kind, layer));
   };
 
-  SmallPtrSet<Operation *, 32> seen;
-  SmallVector<BlockArgument> positions;
-  func.walk([&](RopeOp op) {
-    collectArguments(op.getCos(), seen, positions);
-    collectArguments(op.getSin(), seen, positions);
-  });
-
-  // The largest table that arguments index is the vocabulary.
-  EmbeddingOp vocabulary;
-  SmallVector<BlockArgument> tokens;
-  func.walk([&](EmbeddingOp op) {
-    SmallPtrSet<Operation *, 8> path;
-    SmallVector<BlockArgument> arguments;
-    collectArguments(op.getIndices(), path, arguments);
-    if (arguments.size() != 1)
-      return;
-    auto entries = [](EmbeddingOp e) {
-      return cast<ShapedType>(e.getWeight().getType()).getDimSize(0);
-    };
-    if (!vocabulary || entries(op) > entries(vocabulary)) {
-      vocabulary = op;
-      tokens = arguments;
-    }
-  });
-  for (BlockArgument argument : tokens)
-    setRole(argument, RoleKind::tokens, -1);
+  BlockArgument tokens;
+  EmbeddingOp vocabulary = findVocabulary(tokens);
+  SmallVector<BlockArgument> positions = findPositions(vocabulary);
+  if (vocabulary)
+    setRole(tokens, RoleKind::tokens, -1);
 
   int64_t layer = 0;
   func.walk([&](AttentionOp op) {

@@ -110,45 +110,102 @@ Value Raiser::makeAngle(Value tensor, ArrayRef<Expr> indices, Expr batch,
   Value angle = shape.size() == 3 ? tensor : makeReshape(tensor, flat, before);
   if (!angle)
     return {};
+  if (width != rotated)
+    angle = widenAngle(angle, rotated, interleaved, before);
+  return angle && factor != 1 ? scaleBy(angle, factor, before) : angle;
+}
+
+Value Raiser::widenAngle(Value angle, int64_t rotated, bool interleaved,
+                         Operation *before) {
+  Shape flat = *analysis.getShape(angle);
+  Location loc = before->getLoc();
+  Shape full{flat[0], flat[1], context.integer(rotated)};
+  Type element = getElementTypeOrSelf(angle.getType());
+  if (!interleaved) {
+    builder.setInsertionPoint(before);
+    angle = tensor::ConcatOp::create(builder, loc, getType(full, element), 2,
+                                     ValueRange{angle, angle});
+    analysis.setShape(angle, full);
+    return angle;
+  }
+  // Each of a pair has the pair's angle.
+  Shape column{flat[0], flat[1], flat[2], context.integer(1)};
+  Value wide = makeReshape(angle, column, before);
+  if (!wide)
+    return {};
+  builder.setInsertionPoint(before);
+  column[3] = context.integer(2);
+  Value pairs = tensor::ConcatOp::create(builder, loc, getType(column, element),
+                                         3, ValueRange{wide, wide});
+  analysis.setShape(pairs, column);
+  return makeReshape(pairs, full, before);
+}
+
+Value Raiser::scaleBy(Value value, double factor, Operation *before) {
   builder.setInsertionPoint(before);
   Location loc = before->getLoc();
-  if (width != rotated) {
-    Shape full{flat[0], flat[1], context.integer(rotated)};
-    Type element = getElementTypeOrSelf(angle.getType());
-    if (interleaved) {
-      // Each of a pair has the pair's angle.
-      Shape column{flat[0], flat[1], context.integer(width),
-                   context.integer(1)};
-      Value wide = makeReshape(angle, column, before);
-      if (!wide)
-        return {};
-      builder.setInsertionPoint(before);
-      column[3] = context.integer(2);
-      Value pairs = tensor::ConcatOp::create(
-          builder, loc, getType(column, element), 3, ValueRange{wide, wide});
-      analysis.setShape(pairs, column);
-      angle = makeReshape(pairs, full, before);
-      builder.setInsertionPoint(before);
-    } else {
-      angle = tensor::ConcatOp::create(builder, loc, getType(full, element), 2,
-                                       ValueRange{angle, angle});
-      analysis.setShape(angle, full);
-    }
+  auto type = cast<RankedTensorType>(value.getType());
+  Value scalar = arith::ConstantOp::create(
+      builder, loc, builder.getFloatAttr(type.getElementType(), factor));
+  SmallVector<Value> sizes;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    if (type.isDynamicDim(i))
+      sizes.push_back(tensor::DimOp::create(builder, loc, value, i));
+  Value splat = tensor::SplatOp::create(builder, loc, type, scalar, sizes);
+  Shape copy = *analysis.getShape(value);
+  value = arith::MulFOp::create(builder, loc, value, splat);
+  analysis.setShape(value, copy);
+  return value;
+}
+
+bool Raiser::raisePartialRope(OnnxNodeOp op) {
+  // The first entries of a tensor rotated, and the others behind them.
+  if (!isNode(op, "Concat") || op.getNumOperands() != 2)
+    return false;
+  auto rope = getInput(op, 0).getDefiningOp<RopeOp>();
+  Value rest = getInput(op, 1), result = op.getResult(0);
+  if (!rope)
+    return false;
+  Value low = rope.getInput();
+  Shape shape = *analysis.getShape(result);
+  const Shape *lowShape = analysis.getShape(low),
+              *restShape = analysis.getShape(rest);
+  std::optional<int64_t> size = getInteger(shape[3]),
+                         heads = getInteger(shape[1]);
+  if (!lowShape || !restShape || lowShape->size() != 4 ||
+      restShape->size() != 4 || !size || !heads)
+    return false;
+  Expr rotated = (*lowShape)[3];
+  Indices own = analysis.makeIndices(result, "r");
+  Expr e = context.index("e", rotated), f = context.index("f", (*restShape)[3]);
+  auto elementAt = [&](Value value, Expr last) {
+    Indices at = own;
+    at[3] = last;
+    return getScaledAtom(analysis.getElement(value, at));
+  };
+  auto [lowFactor, lowAtom] = elementAt(low, e);
+  auto [restFactor, restAtom] = elementAt(rest, f);
+  if (!lowAtom || !restAtom || lowFactor != 1 || restFactor != 1 ||
+      lowAtom->kind != Kind::Element || restAtom->kind != Kind::Element ||
+      lowAtom->tensor != restAtom->tensor)
+    return false;
+  Indices at;
+  for (auto [a, c] : llvm::zip(lowAtom->operands, restAtom->operands)) {
+    at.push_back(context.substitute(a, e, own[3]));
+    if (context.substitute(c, f, context.sub(own[3], rotated)) != at.back())
+      return false;
   }
-  if (factor != 1) {
-    auto type = cast<RankedTensorType>(angle.getType());
-    Value scalar = arith::ConstantOp::create(
-        builder, loc, builder.getFloatAttr(type.getElementType(), factor));
-    SmallVector<Value> sizes;
-    for (int64_t i = 0; i < type.getRank(); ++i)
-      if (type.isDynamicDim(i))
-        sizes.push_back(tensor::DimOp::create(builder, loc, angle, i));
-    Value splat = tensor::SplatOp::create(builder, loc, type, scalar, sizes);
-    Shape copy = *analysis.getShape(angle);
-    angle = arith::MulFOp::create(builder, loc, angle, splat);
-    analysis.setShape(angle, copy);
-  }
-  return angle;
+  HeadAxes axes{own[0], own[1], own[2], own[3], *heads, *size};
+  Value x = getHeads(lowAtom->tensor, at, axes, op);
+  if (!x || x.getType() != result.getType())
+    return false;
+  builder.setInsertionPoint(op);
+  Value whole =
+      RopeOp::create(builder, op.getLoc(), x.getType(), x, rope.getCos(),
+                     rope.getSin(), rope.getInterleaved());
+  analysis.setShape(whole, *analysis.getShape(x));
+  replace(result, whole);
+  return true;
 }
 
 bool Raiser::raiseRope(OnnxNodeOp op) {
@@ -174,6 +231,8 @@ bool Raiser::raiseRope(OnnxNodeOp op) {
   } else if (!isNode(op, "Reshape")) {
     return false;
   }
+  if (raisePartialRope(op))
+    return true;
   Indices indices = analysis.makeIndices(result, "r");
   Expr last = getScaledAtom(indices[3]).second;
   Expr element = analysis.getElement(result, indices);
@@ -354,7 +413,7 @@ bool Raiser::raiseRope(OnnxNodeOp op) {
 
 void Raiser::raiseRopes() {
   forEachNode([&](OnnxNodeOp op) {
-    if (op->getNumResults() == 1)
+    if (op->getNumResults() == 1 && !raiseFusedRope(op))
       raiseRope(op);
   });
 }

@@ -46,6 +46,26 @@ getRuns(Context &context, ArrayRef<Expr> wide, ArrayRef<Expr> narrow) {
   return std::nullopt;
 }
 
+OpFoldResult Raiser::makeSize(Expr size, Operation *before) {
+  if (std::optional<int64_t> k = getInteger(size))
+    return builder.getIndexAttr(*k);
+  if (!tokensArgument) {
+    BlockArgument tokens;
+    findVocabulary(tokens);
+    tokensArgument = tokens;
+  }
+  // Sizes of other arguments are not those of a session's.
+  const Shape *shape =
+      *tokensArgument ? analysis.getShape(*tokensArgument) : nullptr;
+  if (!shape)
+    return {};
+  for (auto [d, e] : llvm::enumerate(*shape))
+    if (e == size)
+      return tensor::getMixedSize(builder, before->getLoc(), *tokensArgument,
+                                  d);
+  return {};
+}
+
 Value Raiser::makeReshape(Value value, const Shape &shape, Operation *before) {
   const Shape *found = analysis.getShape(value);
   if (!found)
@@ -68,11 +88,26 @@ Value Raiser::makeReshape(Value value, const Shape &shape, Operation *before) {
     if (!runs)
       return {};
     // One unknown size per run can be told from the operand's.
+    bool many = false;
     for (const ReassociationIndices &run : *runs)
-      if (llvm::count_if(run, [&](int64_t d) { return to.isDynamicDim(d); }) >
-          1)
-        return {};
-    result = tensor::ExpandShapeOp::create(builder, loc, to, value, *runs);
+      many |= llvm::count_if(run,
+                             [&](int64_t d) { return to.isDynamicDim(d); }) > 1;
+    if (many) {
+      SmallVector<OpFoldResult> sizes;
+      for (const auto &[i, run] : llvm::enumerate(*runs))
+        for (int64_t d : run) {
+          OpFoldResult size = run.size() == 1
+                                  ? tensor::getMixedSize(builder, loc, value, i)
+                                  : makeSize(shape[d], before);
+          if (!size)
+            return {};
+          sizes.push_back(size);
+        }
+      result =
+          tensor::ExpandShapeOp::create(builder, loc, to, value, *runs, sizes);
+    } else {
+      result = tensor::ExpandShapeOp::create(builder, loc, to, value, *runs);
+    }
   } else {
     return {};
   }
@@ -133,72 +168,113 @@ Value Raiser::getHeads(Value tensor, ArrayRef<Expr> indices,
   if (indices.size() != 3 || indices[0] != axes.batch ||
       indices[1] != axes.sequence)
     return {};
-  // Heads side by side, perhaps among others (q, k and v in one product).
-  Expr offset = context.sub(
-      indices[2], context.add(context.mul(axes.head, size), axes.size));
-  std::optional<int64_t> start = getInteger(offset),
-                         width = getInteger(shape[2]);
-  int64_t all = axes.heads * axes.headSize;
-  if (!start || !width || *start < 0 || *start + all > *width)
+  std::optional<int64_t> width = getInteger(shape[2]);
+  if (!width)
     return {};
-  if (*width != all) {
-    builder.setInsertionPoint(before);
-    Location loc = before->getLoc();
-    SmallVector<OpFoldResult> offsets(3, builder.getIndexAttr(0)),
-        strides(3, builder.getIndexAttr(1)),
-        sizes = tensor::getMixedSizes(builder, loc, tensor);
-    offsets[2] = builder.getIndexAttr(*start);
-    sizes[2] = builder.getIndexAttr(all);
-    shape[2] = context.integer(all);
-    tensor = tensor::ExtractSliceOp::create(
-        builder, loc, getType(shape, getElementTypeOrSelf(tensor.getType())),
-        tensor, offsets, sizes, strides);
-    analysis.setShape(tensor, shape);
+  // Heads side by side or at equal distances, perhaps among others (q, k and v
+  // in one product): stride · head + start + d.
+  Expr rest = context.sub(indices[2], axes.size);
+  int64_t start = 0, stride = axes.headSize;
+  if (axes.heads > 1) {
+    Expr headAtom = getScaledAtom(axes.head).second;
+    double coefficient = 0;
+    for (const Term &t : rest->terms)
+      if (t.atoms.size() == 1 && t.atoms[0] == headAtom)
+        coefficient = t.coefficient;
+    rest = context.sub(rest, context.scale(axes.head, coefficient));
+    stride = int64_t(coefficient);
   }
-  return makeSplitHeads(tensor, axes.heads, before);
+  std::optional<int64_t> first = getInteger(rest);
+  if (!first || *first < 0 || stride < axes.headSize)
+    return {};
+  start = *first;
+  int64_t all = axes.heads * axes.headSize;
+  builder.setInsertionPoint(before);
+  Location loc = before->getLoc();
+  Type element = getElementTypeOrSelf(tensor.getType());
+  auto cut = [&](int64_t dim, int64_t at, int64_t count) {
+    if (getInteger(shape[dim]) == count)
+      return;
+    SmallVector<OpFoldResult> offsets(shape.size(), builder.getIndexAttr(0)),
+        strides(shape.size(), builder.getIndexAttr(1)),
+        sizes = tensor::getMixedSizes(builder, loc, tensor);
+    offsets[dim] = builder.getIndexAttr(at);
+    sizes[dim] = builder.getIndexAttr(count);
+    shape[dim] = context.integer(count);
+    tensor = tensor::ExtractSliceOp::create(
+        builder, loc, getType(shape, element), tensor, offsets, sizes, strides);
+    analysis.setShape(tensor, shape);
+  };
+  if (stride == axes.headSize) {
+    if (start + all > *width)
+      return {};
+    cut(2, start, all);
+    return makeSplitHeads(tensor, axes.heads, before);
+  }
+  // batch × sequence × heads × stride, of which a head is a part.
+  int64_t inside = start % stride;
+  if (inside + axes.headSize > stride || start != inside ||
+      *width != stride * axes.heads)
+    return {};
+  tensor = makeReshape(
+      tensor, {shape[0], shape[1], heads, context.integer(stride)}, before);
+  if (!tensor)
+    return {};
+  builder.setInsertionPoint(before);
+  shape = *analysis.getShape(tensor);
+  cut(3, inside, axes.headSize);
+  tensor =
+      makeReshape(tensor, {shape[0], shape[1], context.integer(all)}, before);
+  return tensor ? makeSplitHeads(tensor, axes.heads, before) : Value();
+}
+
+void Raiser::raiseView(Operation *op) {
+  Value value = op->getNumResults() == 1 ? op->getResult(0) : Value();
+  const Shape *found = value ? analysis.getShape(value) : nullptr;
+  if (!found)
+    return;
+  auto node = dyn_cast<OnnxNodeOp>(op);
+  Shape shape = *found;
+  Indices own = analysis.makeIndices(value, "v"), indices = own;
+  // The deepest value of the chain that explains this one.
+  Value best;
+  for (Value next = value; (next = analysis.stepThroughView(next, indices));) {
+    Shape from = *analysis.getShape(next);
+    if (next.getType() == value.getType() && indices == own) {
+      best = next;
+      continue;
+    }
+    if (shape.size() == 3 && from.size() == 4 && getInteger(from[3]) &&
+        getInteger(from[1])) {
+      Expr head = context.floorDiv(own[2], from[3]);
+      if (indices == Indices{own[0], head, own[1],
+                             context.sub(own[2], context.mul(head, from[3]))} &&
+          shape[2] == context.mul(from[1], from[3]))
+        best = makeMergeHeads(next, op);
+    }
+    if (shape.size() == 4 && from.size() == 3 && getInteger(shape[1]) &&
+        getInteger(shape[3]) &&
+        indices ==
+            Indices{own[0], own[2],
+                    context.add(context.mul(own[1], shape[3]), own[3])} &&
+        from[2] == context.mul(shape[1], shape[3]))
+      best = makeSplitHeads(next, *getInteger(shape[1]), op);
+  }
+  // A lone change of rank.
+  if (!best && node && !isNode(node, "Transpose") && !isNode(node, "Expand")) {
+    indices = own;
+    if (Value source = analysis.stepThroughView(value, indices))
+      best = makeReshape(source, shape, op);
+  }
+  if (best && best.getType() == value.getType())
+    replace(value, best);
 }
 
 void Raiser::raiseViews() {
-  forEachNode([&](OnnxNodeOp op) {
-    Value value = op->getNumResults() == 1 ? op.getResult(0) : Value();
-    const Shape *found = value ? analysis.getShape(value) : nullptr;
-    if (!found)
-      return;
-    Shape shape = *found;
-    Indices own = analysis.makeIndices(value, "v"), indices = own;
-    // The deepest value of the chain that explains this one.
-    Value best;
-    for (Value next = value;
-         (next = analysis.stepThroughView(next, indices));) {
-      Shape from = *analysis.getShape(next);
-      if (next.getType() == value.getType() && indices == own) {
-        best = next;
-        continue;
-      }
-      if (shape.size() == 3 && from.size() == 4 && getInteger(from[3]) &&
-          getInteger(from[1])) {
-        Expr head = context.floorDiv(own[2], from[3]);
-        if (indices ==
-                Indices{own[0], head, own[1],
-                        context.sub(own[2], context.mul(head, from[3]))} &&
-            shape[2] == context.mul(from[1], from[3]))
-          best = makeMergeHeads(next, op);
-      }
-      if (shape.size() == 4 && from.size() == 3 && getInteger(shape[1]) &&
-          getInteger(shape[3]) &&
-          indices ==
-              Indices{own[0], own[2],
-                      context.add(context.mul(own[1], shape[3]), own[3])} &&
-          from[2] == context.mul(shape[1], shape[3]))
-        best = makeSplitHeads(next, *getInteger(shape[1]), op);
-    }
-    // A lone change of rank.
-    if (!best && !isNode(op, "Transpose") && !isNode(op, "Expand")) {
-      indices = own;
-      if (Value source = analysis.stepThroughView(value, indices))
-        best = makeReshape(source, shape, op);
-    }
-    if (best && best.getType() == value.getType())
-      replace(value, best);
-  });
+  forEachNode([&](OnnxNodeOp op) { raiseView(op); });
+  // Linears that keep their rows read through views of raising's own.
+  SmallVector<Operation *> views;
+  func.walk([&](tensor::CollapseShapeOp op) { views.push_back(op); });
+  for (Operation *op : views)
+    raiseView(op);
 }

@@ -47,6 +47,7 @@ private:
   void raiseActivations(); // SiLU, GELU
   void raiseCaches();      // past + new
   void raiseRopes();
+  void raisePositions(); // what counts tokens
   void raiseAttentions();
   void raiseViews(); // what Reshape and Transpose chains are
   void raiseElementwise();
@@ -80,6 +81,10 @@ private:
                        mlir::Value root, mlir::Value bias, ComputeAttr compute);
   bool raiseEmbedding(OnnxNodeOp op);
   void foldBias(OnnxNodeOp add);
+  /// x plus a vector over its last dimension, or null if x is no linear that
+  /// can take it along.
+  mlir::Value addVector(mlir::Value x, mlir::Value vector,
+                        mlir::Operation *before);
 
   // RaiseQuantized.cpp
   /// The expression of the matrix that a DequantizeLinear of stored codes is,
@@ -137,6 +142,7 @@ private:
   };
   mlir::Value getHeads(mlir::Value tensor, llvm::ArrayRef<Expr> indices,
                        const HeadAxes &axes, mlir::Operation *before);
+  void raiseView(mlir::Operation *op);
   mlir::Value makeSplitHeads(mlir::Value flat, int64_t heads,
                              mlir::Operation *before);
   mlir::Value makeMergeHeads(mlir::Value split, mlir::Operation *before);
@@ -146,13 +152,93 @@ private:
 
   // RaiseRope.cpp
   bool raiseRope(OnnxNodeOp op);
+  bool raisePartialRope(OnnxNodeOp op);
   mlir::Value makeAngle(mlir::Value tensor, llvm::ArrayRef<Expr> indices,
                         Expr batch, Expr sequence, Expr place, int64_t width,
                         int64_t rotated, bool interleaved, double factor,
                         mlir::Operation *before);
 
+  // RaisePositions.cpp
+  /// The table that the tokens index, or null.
+  EmbeddingOp findVocabulary(mlir::BlockArgument &tokens);
+  /// Arguments that rotations or other tables than the vocabulary depend on.
+  llvm::SmallVector<mlir::BlockArgument> findPositions(EmbeddingOp vocabulary);
+  bool countsTokens(mlir::Value value, const Shape &tokens, bool batched,
+                    mlir::Value &past);
+  /// The new tokens' part of what a file computes for every key, in `indices`.
+  void takeNewPositions(EmbeddingOp op, mlir::BlockArgument tokens);
+  mlir::Value getPositions(mlir::BlockArgument tokens, mlir::Value past);
+  /// `value` with miura.positions in place of what counts tokens; null if
+  /// nothing does. Not `batched`: all rows in one sequence.
+  mlir::Value countAnew(mlir::Value value, mlir::BlockArgument tokens,
+                        bool batched,
+                        llvm::DenseMap<mlir::Value, mlir::Value> &done);
+  mlir::Value perRow(mlir::Value value, mlir::BlockArgument tokens,
+                     llvm::DenseMap<mlir::Value, mlir::Value> &flat,
+                     llvm::DenseMap<mlir::Value, mlir::Value> &batched);
+
   // RaiseAttention.cpp
   bool raiseAttention(OnnxNodeOp softmax);
+  /// One mask on the way from scores to their softmax.
+  struct MaskPart {
+    mlir::Value value;
+    /// What a hidden score becomes, for a condition; an additive mask has none.
+    std::optional<double> hidden;
+    bool negated = false;
+    /// What an additive mask is multiplied with.
+    double factor = 1;
+    /// Where (b, h, i, j) reads it.
+    Indices indices;
+    bool isAdditive() const { return !hidden; }
+  };
+  /// An attention before its masks are understood.
+  struct AttentionParts {
+    /// batch × heads × sequence × size each.
+    mlir::Value query, key, value;
+    /// One score per head, or null.
+    mlir::Value sinks;
+    /// (b, h, i, j), and the sizes that they run over.
+    Indices at;
+    Shape shape;
+    llvm::SmallVector<MaskPart> masks;
+    /// Whether a query that sees no key gives zeros.
+    bool zeroesBlind = false;
+    bool causal = false;
+    int64_t window = 0;
+    double scale = 1, softcap = 0;
+  };
+  void foldBlindRows(AttentionOp attention);
+  /// Keys or values, whose heads may be shared by several query heads.
+  mlir::Value getGroupedHeads(Expr atom, HeadAxes axes,
+                              mlir::Operation *before);
+  mlir::Value makeAttention(const AttentionParts &parts, mlir::Type element,
+                            mlir::Operation *before);
+  void splitMask(const MaskPart &mask, llvm::SmallVectorImpl<MaskPart> &parts);
+  mlir::Value makeMask(const AttentionParts &parts, const MaskPart &mask,
+                       mlir::Operation *before);
+
+  // RaiseExperts.cpp
+  void raiseExperts();
+  bool raiseExpertProduct(OnnxNodeOp product);
+
+  // RaiseFusedAttention.cpp
+  bool raiseFusedAttention(OnnxNodeOp op);
+  bool raiseStandardAttention(OnnxNodeOp op);
+  bool raiseGroupQueryAttention(OnnxNodeOp op);
+  /// `added` behind the past of a cache.
+  mlir::Value appendToPast(mlir::Value past, mlir::Value added,
+                           mlir::Operation *before);
+  mlir::Value takeColumns(mlir::Value tensor, int64_t start, int64_t size,
+                          mlir::Operation *before);
+  mlir::Value takeAngles(mlir::Value positions, mlir::Value table,
+                         int64_t rotated, bool interleaved,
+                         mlir::Operation *before);
+  bool raiseFusedRope(OnnxNodeOp op);
+  /// cos or sin for every rotated entry, from those of one half.
+  mlir::Value widenAngle(mlir::Value half, int64_t rotated, bool interleaved,
+                         mlir::Operation *before);
+  mlir::Value scaleBy(mlir::Value value, double factor,
+                      mlir::Operation *before);
 
   // RaiseMasks.cpp
   /// What a mask lets a query see, in closed form where it has one.
@@ -165,6 +251,9 @@ private:
   /// are part of the closed form go into `form`; returns whether all are.
   bool classifyMask(Expr condition, Expr b, Expr i, Expr j, Expr keysBefore,
                     Expr keys, MaskForm &form);
+  /// Puts what masks say into `form`; one that has no closed form is `kept`.
+  bool resolveMasks(const AttentionParts &parts, MaskForm &form,
+                    const MaskPart *&kept, bool &blindMean);
   /// The condition under which an additive mask is 0, where else it is −∞ (or,
   /// if not `strict`, so large that it hides a key). Null if it is neither.
   Expr getVisible(Expr mask, bool strict);
@@ -180,6 +269,12 @@ private:
   llvm::DenseMap<mlir::Value, mlir::Value> roundedInputs;
   llvm::StringSet<> ids;
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, mlir::Value> splits;
+  /// The argument with the tokens, once asked for.
+  std::optional<mlir::BlockArgument> tokensArgument;
+  /// A size as an index, from the tokens' shape; null if it is another.
+  mlir::OpFoldResult makeSize(Expr size, mlir::Operation *before);
+  /// miura.positions by what they lie behind.
+  llvm::DenseMap<mlir::Value, mlir::Value> positionsBehind;
 };
 
 } // namespace miura

@@ -64,10 +64,18 @@ const Shape *TensorAnalysis::getShape(Value value) {
   for (size_t i = 0; i < rank; ++i) {
     if (type && !type.isDynamicDim(i))
       shape.push_back(context.integer(type.getDimSize(i)));
-    else if (computed && (*computed)[i])
+    else if (computed && (*computed)[i]) {
       shape.push_back((*computed)[i]);
-    else if (names && i < names.getNames().size() &&
-             !names.getNames()[i].getValue().empty())
+      // The file may have a name for it.
+      if (names && i < names.getNames().size() &&
+          !names.getNames()[i].getValue().empty()) {
+        Expr named = parseSize(context, names.getNames()[i].getValue());
+        if (named != shape.back() && !getConstant(named) &&
+            !getConstant(shape.back()))
+          conflicts.push_back({shape.back(), named});
+      }
+    } else if (names && i < names.getNames().size() &&
+               !names.getNames()[i].getValue().empty())
       shape.push_back(parseSize(context, names.getNames()[i].getValue()));
     else
       shape.push_back(context.size("?" + std::to_string(shapes.size()) + "." +
@@ -89,6 +97,9 @@ std::optional<Shape> TensorAnalysis::broadcast(ValueRange values) {
     size_t offset = result.size() - shape->size();
     for (size_t i = 0; i < shape->size(); ++i) {
       Expr &size = result[offset + i];
+      if (size != (*shape)[i] && !getConstant(size) &&
+          !getConstant((*shape)[i]))
+        conflicts.push_back({size, (*shape)[i]});
       // A number other than 1 decides; a symbol beats a 1.
       if (isConstant(size, 1) ||
           (!getConstant(size) && getConstant((*shape)[i]) &&
@@ -148,8 +159,14 @@ TensorAnalysis::getSliceBounds(OnnxNodeOp op) {
     auto clamp = [&](Expr e) -> Expr {
       if (!e->isNumber() || e->isFloat)
         return nullptr;
-      if (context.provesNotNegative(e))
+      // "To the end" is written as a number that no size reaches.
+      if (std::optional<double> k = getConstant(e); k && *k >= 0x1p40)
+        return size;
+      if (context.provesNotNegative(e)) {
+        if (e != size && !getConstant(e) && !getConstant(size))
+          cuts.push_back({e, size});
         return context.min(e, size);
+      }
       if (!context.provesNotNegative(context.sub(context.integer(-1), e)))
         return nullptr;
       return context.max(context.add(e, size), context.integer(0));
@@ -168,14 +185,35 @@ TensorAnalysis::getSliceBounds(OnnxNodeOp op) {
   return bounds;
 }
 
+/// Operators of com.microsoft whose result has the shape of an operand.
+static std::optional<Shape>
+computeMicrosoftShape(OnnxNodeOp op, const Shape *first, unsigned result) {
+  StringRef type = op.getOpType();
+  if (!first)
+    return std::nullopt;
+  bool isSame =
+      llvm::StringSwitch<bool>(type)
+          .Cases(
+              {"BiasGelu", "FastGelu", "QuickGelu", "Gelu", "RotaryEmbedding"},
+              result == 0)
+          // The sum of the two inputs is a result too.
+          .Cases({"SkipLayerNormalization", "SkipSimplifiedLayerNormalization"},
+                 result == 0 || result == 3)
+          .Default(false);
+  return isSame ? std::optional<Shape>(*first) : std::nullopt;
+}
+
 std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
                                                   unsigned result) {
-  if ((!op.getDomain().empty() && op.getDomain() != "ai.onnx") ||
-      op.getNumRegions() > 0)
+  if (op.getNumRegions() > 0)
     return std::nullopt;
   StringRef type = op.getOpType();
   Value input = getInput(op, 0);
   const Shape *first = input ? getShape(input) : nullptr;
+  if (op.getDomain() == "com.microsoft")
+    return computeMicrosoftShape(op, first, result);
+  if (!op.getDomain().empty() && op.getDomain() != "ai.onnx")
+    return std::nullopt;
   auto axisOf = [&](int64_t otherwise, int64_t rank) {
     int64_t axis = getInt(op, "axis", otherwise);
     return axis < 0 ? axis + rank : axis;
@@ -363,6 +401,15 @@ std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
     int64_t chunk = (*total + count - 1) / count;
     shape[axis] = context.integer(
         std::max<int64_t>(0, std::min(chunk, *total - chunk * result)));
+    return shape;
+  }
+  if (type == "TopK") {
+    int64_t axis = axisOf(-1, rank);
+    std::optional<Shape> count =
+        getInput(op, 1) ? getElements(getInput(op, 1)) : std::nullopt;
+    if (axis >= rank || !count || count->size() != 1)
+      return std::nullopt;
+    shape[axis] = (*count)[0];
     return shape;
   }
   if (type == "Slice") {

@@ -122,6 +122,8 @@ Expr Context::boolean(bool value) {
 }
 
 Expr Context::size(llvm::StringRef name) {
+  if (auto it = aliases.find(name.str()); it != aliases.end())
+    return it->second;
   Node node(Kind::Symbol);
   node.name = name.str();
   return atom(std::move(node), false);
@@ -293,9 +295,35 @@ Expr Context::floorDiv(Expr a, Expr b) {
       return add(quotient, floorDiv(remainder, b));
     }
   }
+  if (Expr quotient = divideByLeadingTerm(a, b))
+    return quotient;
   Node node(Kind::FloorDiv);
   node.operands = {a, b};
   return atom(std::move(node), false);
+}
+
+Expr Context::divideByLeadingTerm(Expr a, Expr b) {
+  // What is left of a must be proved to be in [0, b).
+  if (a->kind != Kind::Poly || b->kind != Kind::Poly || b->terms.empty())
+    return nullptr;
+  Expr quotient = integer(0);
+  const Term &leading = getLeadingTerm(b);
+  for (int step = 0; step < 8; ++step) {
+    if (provesNotNegative(a) && provesNotNegative(sub(sub(b, a), integer(1))))
+      return quotient;
+    std::optional<Term> q;
+    for (const Term &t : a->terms)
+      if (!q)
+        q = divide(t, leading);
+    if (!q)
+      return nullptr;
+    SmallVector<Term, 1> terms;
+    terms.push_back(std::move(*q));
+    Expr part = poly(std::move(terms), false);
+    quotient = add(quotient, part);
+    a = sub(a, mul(part, b));
+  }
+  return nullptr;
 }
 
 Expr Context::min(Expr a, Expr b) {
@@ -413,6 +441,23 @@ Expr Context::negate(Expr a) {
   return unique(std::move(node));
 }
 
+Expr Context::assume(Expr a, Expr condition, bool value) {
+  if (a == condition)
+    return boolean(value);
+  if (a == negate(condition))
+    return boolean(!value);
+  if (a->kind != Kind::And && a->kind != Kind::Or)
+    return a;
+  Expr result = boolean(a->kind == Kind::And);
+  bool changed = false;
+  for (Expr e : a->operands) {
+    Expr part = assume(e, condition, value);
+    changed |= part != e;
+    result = junction(a->kind, result, part);
+  }
+  return changed ? result : a;
+}
+
 Expr Context::junction(Kind kind, Expr a, Expr b) {
   bool neutral = kind == Kind::And;
   SmallVector<Expr> parts;
@@ -430,6 +475,63 @@ Expr Context::junction(Kind kind, Expr a, Expr b) {
   for (Expr e : parts)
     if ((e->kind == Kind::Bool) || llvm::is_contained(parts, negate(e)))
       return boolean(!neutral);
+  // What the other parts decide inside a part goes.
+  Kind dual = kind == Kind::And ? Kind::Or : Kind::And;
+  auto join = [&](ArrayRef<Expr> all) {
+    Expr result = boolean(neutral);
+    for (Expr e : all)
+      result = junction(kind, result, e);
+    return result;
+  };
+  for (size_t i = 0; i < parts.size() && parts.size() < 8; ++i) {
+    if (parts[i]->kind != dual || parts[i]->size > kMaximumSize)
+      continue;
+    Expr simpler = parts[i];
+    for (Expr e : parts)
+      if (e->kind != dual)
+        simpler = assume(simpler, e, neutral);
+    if (simpler == parts[i])
+      continue;
+    parts[i] = simpler;
+    return join(parts);
+  }
+  // (x or y) and (not x or y) is y.
+  for (size_t i = 0; i < parts.size() && parts.size() < 8; ++i)
+    for (size_t k = i + 1; k < parts.size(); ++k) {
+      if (parts[i]->kind != dual || parts[k]->kind != dual ||
+          parts[i]->operands.size() != parts[k]->operands.size())
+        continue;
+      SmallVector<Expr> common;
+      Expr odd = nullptr;
+      unsigned others = 0;
+      for (Expr e : parts[i]->operands) {
+        if (llvm::is_contained(parts[k]->operands, e))
+          common.push_back(e);
+        else
+          odd = e, ++others;
+      }
+      if (others != 1 || !llvm::is_contained(parts[k]->operands, negate(odd)))
+        continue;
+      Expr rest = boolean(!neutral);
+      for (Expr e : common)
+        rest = junction(dual, rest, e);
+      parts.erase(parts.begin() + k);
+      parts[i] = rest;
+      return join(parts);
+    }
+  // Of two comparisons, one of which follows from the other, one is enough.
+  for (size_t i = 0; i < parts.size() && parts.size() < 8; ++i)
+    for (size_t k = 0; k < parts.size(); ++k) {
+      Expr a = parts[i], c = parts[k];
+      if (i == k || a->kind != Kind::NotNegative ||
+          c->kind != Kind::NotNegative || a->operands[0]->isFloat ||
+          c->operands[0]->isFloat ||
+          !provesNotNegative(sub(a->operands[0], c->operands[0])))
+        continue;
+      // c implies a.
+      parts.erase(parts.begin() + (kind == Kind::And ? i : k));
+      return join(parts);
+    }
   if (parts.empty())
     return boolean(neutral);
   if (parts.size() == 1)

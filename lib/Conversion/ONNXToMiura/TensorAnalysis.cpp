@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/StringSwitch.h"
 #include <cmath>
 
@@ -101,6 +102,124 @@ std::optional<SmallVector<int64_t>> miura::getInts(OnnxNodeOp op,
 //===----------------------------------------------------------------------===//
 // Whole tensors
 //===----------------------------------------------------------------------===//
+
+void TensorAnalysis::learnEqualSizes(Block &body) {
+  // Files of some exporters name the lengths of the layers' caches, or of masks
+  // over keys, differently, though scores meet them. Other sizes that meet in
+  // a broadcast may differ, one of them being 1.
+  for (unsigned round = 0; round <= body.getNumArguments(); ++round) {
+    conflicts.clear();
+    cuts.clear();
+    shapes.clear();
+    elements.clear();
+    llvm::SmallPtrSet<Expr, 8> lengths, sequences;
+    bool hasCache = false;
+    for (BlockArgument argument : body.getArguments()) {
+      auto type = dyn_cast<RankedTensorType>(argument.getType());
+      if (!type)
+        continue;
+      bool isCache =
+          type.getRank() == 4 && isa<FloatType>(type.getElementType());
+      bool isMask =
+          type.getRank() == 2 && isa<IntegerType>(type.getElementType());
+      hasCache |= isCache;
+      if (isCache || isMask)
+        if (Expr symbol =
+                getScaledAtom((*getShape(argument))[isCache ? 2 : 1]).second)
+          (isCache ? lengths : sequences).insert(symbol);
+    }
+    lengths.insert(sequences.begin(), sequences.end());
+    for (Operation &op : body) {
+      for (Value result : op.getResults())
+        if (isa<TensorType>(result.getType()))
+          getShape(result);
+      // Scores that an operator keeps to itself.
+      auto node = dyn_cast<OnnxNodeOp>(op);
+      if (!isNode(node, "Attention") || !getInput(node, 3))
+        continue;
+      const Shape *keys = getShape(getInput(node, 1)),
+                  *mask = getShape(getInput(node, 3));
+      const Shape *past =
+          getInput(node, 4) ? getShape(getInput(node, 4)) : nullptr;
+      if (!keys || !mask || keys->size() < 3 || mask->empty())
+        continue;
+      Expr all = (*keys)[keys->size() - 2];
+      if (past && past->size() == 4)
+        all = context.add(all, (*past)[2]);
+      if (all != mask->back() && !getConstant(mask->back()))
+        conflicts.push_back({all, mask->back()});
+    }
+    // A mask over keys is cut to the keys that there are: the past and the new.
+    for (auto [end, size] : cuts) {
+      Expr whole = getScaledAtom(size).second;
+      // What the past is cut off from is the past and the new.
+      Expr past = getScaledAtom(end).second, added = nullptr;
+      for (Expr s : sequences)
+        if (s != whole && (!added || s->id < added->id))
+          added = s;
+      if (whole && past && added && sequences.contains(whole) &&
+          lengths.contains(past) && !sequences.contains(past))
+        conflicts.push_back(
+            {size, context.add(end, context.size(added->name))});
+      bool isSum = end->terms.size() == 2, hasNew = false;
+      for (const Term &t : end->terms) {
+        bool isLength = t.atoms.size() == 1 && lengths.contains(t.atoms[0]) &&
+                        t.coefficient == 1;
+        isSum &= isLength;
+        hasNew |= isLength && sequences.contains(t.atoms[0]);
+      }
+      if (whole && sequences.contains(whole) && hasNew &&
+          (isSum || (!hasCache && end->terms.size() == 1)))
+        conflicts.push_back({size, end});
+    }
+    // A length that stands alone is another name of what it meets; of two
+    // names, or of two sums with a common part, the younger goes.
+    bool learned = false;
+    for (auto [a, b] : conflicts) {
+      Expr x = getScaledAtom(a).second, y = getScaledAtom(b).second;
+      bool hasX = x && lengths.contains(x), hasY = y && lengths.contains(y);
+      Expr symbol = nullptr, value = nullptr;
+      if (hasX && (!hasY || x->id > y->id)) {
+        symbol = x, value = b;
+      } else if (hasY) {
+        symbol = y, value = a;
+      } else {
+        Expr difference = context.sub(a, b);
+        auto findYoungest = [&](const llvm::SmallPtrSet<Expr, 8> &among) {
+          const Term *youngest = nullptr;
+          for (const Term &t : difference->terms)
+            if (t.atoms.size() == 1 && among.contains(t.atoms[0]) &&
+                std::abs(t.coefficient) == 1 &&
+                (!youngest || t.atoms[0]->id > youngest->atoms[0]->id))
+              youngest = &t;
+          return youngest;
+        };
+        const Term *youngest = findYoungest(sequences);
+        if (!youngest && difference->terms.size() == 2)
+          youngest = findYoungest(lengths);
+        if (difference->terms.size() > 3 || !youngest)
+          continue;
+        symbol = youngest->atoms[0];
+        value = context.substitute(
+            context.scale(difference, -youngest->coefficient), symbol,
+            context.integer(0));
+      }
+      // A length is a sum of lengths, or nothing is learned.
+      bool isSum = value->kind == Kind::Poly;
+      for (const Term &t : value->terms)
+        isSum &= t.atoms.size() == 1 && t.coefficient == 1 &&
+                 lengths.contains(t.atoms[0]) && t.atoms[0] != symbol;
+      if (!isSum || symbol->kind != Kind::Symbol || symbol->limit ||
+          context.size(symbol->name) == value)
+        continue;
+      context.setSize(symbol->name, value);
+      learned = true;
+      break; // others may follow from it
+    }
+    if (!learned)
+      return;
+  }
+}
 
 std::optional<Shape> TensorAnalysis::getElements(Value value) {
   const Shape *shape = getShape(value);
@@ -476,6 +595,13 @@ Expr TensorAnalysis::computeElement(Value value, ArrayRef<Expr> indices) {
         power = context.mul(power, a);
       return power;
     });
+  if (type == "Sqrt" || type == "Reciprocal") {
+    Expr a = operand(0);
+    std::optional<double> k = a ? getConstant(a) : std::nullopt;
+    if (!k || *k <= 0)
+      return nullptr;
+    return context.real(type == "Sqrt" ? std::sqrt(*k) : 1 / *k);
+  }
   if (type == "Min" || type == "Max") {
     Expr result = operand(0);
     for (unsigned i = 1; result && i < op.getNumOperands(); ++i) {
@@ -672,6 +798,24 @@ Expr TensorAnalysis::computeElement(Value value, ArrayRef<Expr> indices) {
     }
     in.append(at.begin() + outer, at.end());
     return getElement(getInput(op, 0), in);
+  }
+  if (type == "ScatterND") {
+    // Only where every element is written, in its own place.
+    const Shape *data = getShape(getInput(op, 0));
+    const Shape *places = getShape(getInput(op, 1));
+    if (!data || !places || places->size() != data->size() + 1 ||
+        !getString(op, "reduction").empty())
+      if (getString(op, "reduction") != "none" || !data || !places ||
+          places->size() != data->size() + 1)
+        return nullptr;
+    for (size_t k = 0; k < data->size(); ++k) {
+      Indices place(at.begin(), at.end());
+      place.push_back(context.integer(k));
+      if ((*places)[k] != (*data)[k] ||
+          getElement(getInput(op, 1), place) != at[k])
+        return nullptr;
+    }
+    return getElement(getInput(op, 2), at);
   }
   if (type == "Trilu") {
     Expr k = context.integer(0);

@@ -26,3 +26,28 @@ func.func @scales(%c: tensor<4x32xi4>, %s: tensor<4x3xf16>) {
 
 // expected-error @below {{expects 64 bytes for 'tensor<4x4xf32>', but got 60}}
 miura.weight_data private @q = bytes<"a.bin", offset = 0, length = 60> : tensor<4x4xf32>
+
+// -----
+
+func.func @sinks(%q: tensor<1x4x2x8xf32>, %k: tensor<1x2x2x8xf32>, %s: tensor<3xf32>) {
+  // expected-error @below {{'miura.attention' op expects dimension 0 of sinks to be 4, but got 'tensor<3xf32>'}}
+  %y = miura.attention %q, %k, %k sinks %s : tensor<3xf32> scale 1.0 : tensor<1x4x2x8xf32>, tensor<1x2x2x8xf32>, tensor<1x2x2x8xf32> -> tensor<1x4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @expert_bias(%x: tensor<?x4xf32>, %w: tensor<3x8x4xf32>, %e: tensor<?xi64>, %b: tensor<3x7xf32>) {
+  // expected-error @below {{'miura.expert_linear' op expects dimension 1 of bias to be 8, but got 'tensor<3x7xf32>'}}
+  %y = miura.expert_linear %x, %w at %e, %b id("up") compute <f32, f32>
+      : (tensor<?x4xf32>, tensor<3x8x4xf32>, tensor<?xi64>, tensor<3x7xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @new_tokens(%m: tensor<?x?xi64>, %ids: tensor<?x3xi64>) {
+  // expected-error @below {{'miura.take_new' op expects dimension 1 of the result to be 3}}
+  %y = miura.take_new %m for %ids : tensor<?x?xi64>, tensor<?x3xi64> -> tensor<?x2xi64>
+  return
+}

@@ -94,8 +94,13 @@ public:
   Expr integer(int64_t value) { return constant(double(value), false); }
   Expr real(double value) { return constant(value, true); }
   Expr boolean(bool value);
-  /// A size of unknown value, at least 0. One symbol per name.
+  /// A size of unknown value, at least 0. One symbol per name, unless it was
+  /// found to be another size.
   Expr size(llvm::StringRef name);
+  /// Says that a size is another one, in what is made from now on.
+  void setSize(llvm::StringRef name, Expr value) {
+    aliases[name.str()] = value;
+  }
   /// An index in [0, limit): a symbol per name and limit, 0 where limit is 1.
   Expr index(llvm::StringRef name, Expr limit);
   /// An element of a tensor, of the kind that its element type says.
@@ -134,7 +139,11 @@ public:
 
 private:
   Expr constant(double value, bool isFloat);
+  /// ⌊a / b⌋ by division of polynomials, or null.
+  Expr divideByLeadingTerm(Expr a, Expr b);
   Expr toNumber(Expr a, bool isFloat);
+  /// a where a condition is known to hold, or not to.
+  Expr assume(Expr a, Expr condition, bool value);
   Expr junction(Kind kind, Expr a, Expr b);
   Expr unique(Node node);
   Expr atom(Node node, bool isFloat);
@@ -144,6 +153,7 @@ private:
 
   std::vector<std::unique_ptr<Node>> nodes;
   std::unordered_multimap<uint64_t, Expr> table;
+  std::unordered_map<std::string, Expr> aliases;
 };
 
 /// The value of a constant number.

@@ -35,6 +35,10 @@ public:
 
   symbolic::Context &getContext() { return context; }
 
+  /// Finds names of sizes that mean the same, by what is broadcast in a graph.
+  /// To be asked before anything else is.
+  void learnEqualSizes(mlir::Block &body);
+
   /// The sizes of a tensor, or null where not even the rank is known.
   const Shape *getShape(mlir::Value value);
   /// Says the sizes of a value that the analysis does not look into.
@@ -85,6 +89,10 @@ private:
   /// Not a DenseMap: callers hold pointers to shapes while others are added.
   std::unordered_map<void *, Shape> shapes;
   std::map<std::pair<void *, llvm::SmallVector<Expr, 4>>, Expr> elements;
+  /// Sizes that met in a broadcast and differ.
+  llvm::SmallVector<std::pair<Expr, Expr>> conflicts;
+  /// Where slices end, and the sizes that they cut.
+  llvm::SmallVector<std::pair<Expr, Expr>> cuts;
   unsigned depth = 0;
 };
 

@@ -117,22 +117,62 @@ OpOperand &LinearOp::getWeightOperand() { return getWeightMutable(); }
 Value LinearOp::getMultipliedInput() { return getInput(); }
 
 //===----------------------------------------------------------------------===//
+// ExpertLinearOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult ExpertLinearOp::verify() {
+  auto input = getInput().getType(), weight = getWeight().getType();
+  auto experts = getExperts().getType(), result = getResult().getType();
+  if (failed(verifyRank(*this, "input", input, 2)) ||
+      failed(verifyRank(*this, "weight", weight, 3)) ||
+      failed(verifyRank(*this, "experts", experts, 1)) ||
+      failed(verifyRank(*this, "result", result, 2)) ||
+      failed(verifyDim(*this, "input", input, 1, weight.getDimSize(2))) ||
+      failed(verifyDim(*this, "experts", experts, 0, input.getDimSize(0))) ||
+      failed(verifyDim(*this, "result", result, 0, input.getDimSize(0))) ||
+      failed(verifyDim(*this, "result", result, 1, weight.getDimSize(1))))
+    return failure();
+  if (Value bias = getBias()) {
+    auto type = cast<RankedTensorType>(bias.getType());
+    if (failed(verifyRank(*this, "bias", type, 2)) ||
+        failed(verifyDim(*this, "bias", type, 0, weight.getDimSize(0))) ||
+        failed(verifyDim(*this, "bias", type, 1, weight.getDimSize(1))))
+      return failure();
+  }
+  return success();
+}
+
+OpOperand &ExpertLinearOp::getWeightOperand() { return getWeightMutable(); }
+Value ExpertLinearOp::getMultipliedInput() { return getInput(); }
+
+//===----------------------------------------------------------------------===//
 // EmbeddingOp
 //===----------------------------------------------------------------------===//
 
-LogicalResult EmbeddingOp::verify() {
-  auto indices = getIndices().getType();
-  auto weight = getWeight().getType();
-  auto result = getResult().getType();
-  if (failed(verifyRank(*this, "weight", weight, 2)) ||
-      failed(verifyRank(*this, "result", result, indices.getRank() + 1)) ||
-      failed(verifyDim(*this, "result", result, indices.getRank(),
-                       weight.getDimSize(1))))
+/// result[…, i] = table[indices[…], i].
+static LogicalResult verifyRows(Operation *op, StringRef name,
+                                RankedTensorType indices,
+                                RankedTensorType table,
+                                RankedTensorType result) {
+  if (failed(verifyRank(op, name, table, 2)) ||
+      failed(verifyRank(op, "result", result, indices.getRank() + 1)) ||
+      failed(verifyDim(op, "result", result, indices.getRank(),
+                       table.getDimSize(1))))
     return failure();
   for (int64_t i = 0; i < indices.getRank(); ++i)
-    if (failed(verifyDim(*this, "result", result, i, indices.getDimSize(i))))
+    if (failed(verifyDim(op, "result", result, i, indices.getDimSize(i))))
       return failure();
   return success();
+}
+
+LogicalResult EmbeddingOp::verify() {
+  return verifyRows(*this, "weight", getIndices().getType(),
+                    getWeight().getType(), getResult().getType());
+}
+
+LogicalResult TakeRowsOp::verify() {
+  return verifyRows(*this, "table", getIndices().getType(),
+                    getTable().getType(), getResult().getType());
 }
 
 OpOperand &EmbeddingOp::getWeightOperand() { return getWeightMutable(); }
@@ -234,8 +274,77 @@ LogicalResult RopeOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
+// Positions
+//===----------------------------------------------------------------------===//
+
+LogicalResult PositionsOp::verify() {
+  auto tokens = cast<RankedTensorType>(getTokens().getType());
+  auto result = getResult().getType();
+  if (failed(verifyRank(*this, "tokens", tokens, 2)) ||
+      failed(verifyRank(*this, "the result", result, 2)) ||
+      failed(verifyDim(*this, "the result", result, 0, tokens.getDimSize(0))) ||
+      failed(verifyDim(*this, "the result", result, 1, tokens.getDimSize(1))))
+    return failure();
+  if (Value past = getPast())
+    return verifyRank(*this, "past", cast<RankedTensorType>(past.getType()), 4);
+  return success();
+}
+
+LogicalResult TakeNewOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  auto tokens = cast<RankedTensorType>(getTokens().getType());
+  auto result = cast<RankedTensorType>(getResult().getType());
+  if (failed(verifyRank(*this, "input", input, 2)) ||
+      failed(verifyRank(*this, "tokens", tokens, 2)) ||
+      failed(verifyRank(*this, "the result", result, 2)) ||
+      failed(verifyDim(*this, "the result", result, 0, input.getDimSize(0))) ||
+      failed(verifyDim(*this, "the result", result, 1, tokens.getDimSize(1))))
+    return failure();
+  if (input.getElementType() != result.getElementType())
+    return emitOpError("expects one element type, but got ")
+           << input << " and " << result;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // AttentionOp
 //===----------------------------------------------------------------------===//
+
+/// One score per head.
+static LogicalResult verifySinks(Operation *op, Value sinks, int64_t heads) {
+  if (!sinks)
+    return success();
+  auto type = cast<RankedTensorType>(sinks.getType());
+  if (failed(verifyRank(op, "sinks", type, 1)))
+    return failure();
+  return verifyDim(op, "sinks", type, 0, heads);
+}
+
+/// Dimensions of the mask are those of scores, or 1.
+static LogicalResult verifyMask(Operation *op, Value mask,
+                                ArrayRef<int64_t> scores) {
+  if (!mask)
+    return success();
+  auto type = cast<RankedTensorType>(mask.getType());
+  if (failed(verifyRank(op, "mask", type, 4)))
+    return failure();
+  for (int64_t i = 0; i < 4; ++i)
+    if (type.getDimSize(i) != 1 &&
+        failed(verifyDim(op, "mask", type, i, scores[i])))
+      return failure();
+  return success();
+}
+
+LogicalResult CachedAttentionOp::verify() {
+  auto query = getQuery().getType(), key = getKey().getType();
+  if (failed(verifyRank(*this, "query", query, 4)) ||
+      failed(verifyRank(*this, "key", key, 4)) ||
+      failed(verifySinks(*this, getSinks(), query.getDimSize(1))))
+    return failure();
+  return verifyMask(*this, getMask(),
+                    {query.getDimSize(0), query.getDimSize(1),
+                     query.getDimSize(2), key.getDimSize(2)});
+}
 
 LogicalResult AttentionOp::verify() {
   auto query = getQuery().getType(), key = getKey().getType(),
@@ -260,17 +369,11 @@ LogicalResult AttentionOp::verify() {
       failed(verifyDim(*this, "the result", result, 2, query.getDimSize(2))) ||
       failed(verifyDim(*this, "the result", result, 3, value.getDimSize(3))))
     return failure();
-  if (Value mask = getMask()) {
-    auto type = cast<RankedTensorType>(mask.getType());
-    if (failed(verifyRank(*this, "mask", type, 4)))
-      return failure();
-    int64_t expected[] = {query.getDimSize(0), query.getDimSize(1),
-                          query.getDimSize(2), key.getDimSize(2)};
-    for (int64_t i = 0; i < 4; ++i)
-      if (type.getDimSize(i) != 1 &&
-          failed(verifyDim(*this, "mask", type, i, expected[i])))
-        return failure();
-  }
+  if (failed(verifyMask(*this, getMask(),
+                        {query.getDimSize(0), query.getDimSize(1),
+                         query.getDimSize(2), key.getDimSize(2)})) ||
+      failed(verifySinks(*this, getSinks(), query.getDimSize(1))))
+    return failure();
   if (Value padding = getPadding()) {
     auto type = cast<RankedTensorType>(padding.getType());
     if (failed(verifyRank(*this, "padding", type, 2)) ||

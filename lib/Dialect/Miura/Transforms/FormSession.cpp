@@ -46,6 +46,8 @@ private:
 
   LogicalResult readRoles();
   LogicalResult readLayers();
+  LogicalResult checkMask(AttentionOp attention);
+  LogicalResult checkPositions();
   FailureOr<Value> getNewPart(AttentionOp attention, Value keys, RoleKind kind);
   func::FuncOp makeStep(StringRef name);
   LogicalResult rewriteStep(func::FuncOp step, bool lastOnly);
@@ -132,10 +134,8 @@ FailureOr<Value> SessionBuilder::getNewPart(AttentionOp attention, Value keys,
 
 LogicalResult SessionBuilder::readLayers() {
   WalkResult result = model.walk([&](AttentionOp attention) -> WalkResult {
-    if (attention.getMask())
-      return attention.emitOpError("has a mask that is not in closed form "
-                                   "(causal, window, padding); a session "
-                                   "cannot give it for a cache");
+    if (failed(checkMask(attention)))
+      return WalkResult::interrupt();
     if (!attention.getCausal())
       return attention.emitOpError("is not causal; only a causal decoder can "
                                    "be run step by step");
@@ -163,14 +163,72 @@ LogicalResult SessionBuilder::readLayers() {
     return failure();
   if (layers.empty())
     return model.emitError("has no miura.attention; a session needs a decoder");
-  bool rotates = false;
-  model.walk([&](RopeOp) { rotates = true; });
-  if (rotates && !positions)
-    return model.emitError("computes its positions from the length of its "
-                           "input; a session needs them as an argument with "
-                           "the role of positions: export the model with "
-                           "position_ids");
+  return checkPositions();
+}
+
+/// Calls `f` on the arguments and ops whose elements reach `value`: a size that
+/// is read off a tensor does not count.
+static void walkSources(Value value, llvm::SmallDenseSet<Value> &seen,
+                        llvm::function_ref<void(Value)> f) {
+  if (!seen.insert(value).second)
+    return;
+  f(value);
+  Operation *op = value.getDefiningOp();
+  auto node = dyn_cast_or_null<OnnxNodeOp>(op);
+  if (!op || isa<tensor::DimOp, PositionsOp>(op) ||
+      (node && (node.getOpType() == "Shape" || node.getOpType() == "Size")))
+    return;
+  for (Value operand : op->getOperands())
+    walkSources(operand, seen, f);
+}
+
+/// A mask that a session can compute over the slots of its cache: one that
+/// says of every key the same to all queries, and is computed from nothing but
+/// the argument with the role of the mask.
+LogicalResult SessionBuilder::checkMask(AttentionOp attention) {
+  Value value = attention.getMask();
+  if (!value)
+    return success();
+  auto type = cast<RankedTensorType>(value.getType());
+  bool good = type.getDimSize(2) == 1 && type.getElementType().isF32();
+  llvm::SmallDenseSet<Value> seen;
+  walkSources(value, seen, [&](Value source) {
+    auto argument = dyn_cast<BlockArgument>(source);
+    if ((argument && argument != mask) || source.getDefiningOp<PositionsOp>())
+      good = false;
+  });
+  if (!good)
+    return attention.emitOpError("has a mask that is not in closed form "
+                                 "(causal, window, padding); a session "
+                                 "cannot give it for a cache");
   return success();
+}
+
+/// Whatever depends on where a token stands must get it from the session, not
+/// from the length of this step's input.
+LogicalResult SessionBuilder::checkPositions() {
+  auto check = [&](Operation *op, Value value, bool orTokens) -> LogicalResult {
+    bool found = false;
+    llvm::SmallDenseSet<Value> seen;
+    walkSources(value, seen, [&](Value source) {
+      found |= (positions && source == positions) ||
+               (orTokens && source == tokens) ||
+               isa_and_nonnull<PositionsOp, TakeNewOp>(source.getDefiningOp());
+    });
+    if (found)
+      return success();
+    return op->emitOpError("depends on positions that are computed from the "
+                           "input in a way that a session does not have; "
+                           "export the model with position_ids");
+  };
+  WalkResult result = model.walk([&](Operation *op) -> WalkResult {
+    if (auto rope = dyn_cast<RopeOp>(op))
+      return check(op, rope.getCos(), false);
+    if (auto embedding = dyn_cast<EmbeddingOp>(op))
+      return check(op, embedding.getIndices(), true);
+    return WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
 }
 
 /// A copy of the model with the arguments of a session in front of its own.
@@ -220,8 +278,13 @@ static Value convertTo(OpBuilder &builder, Location loc, Value value,
   auto from = cast<RankedTensorType>(value.getType());
   auto to = cast<RankedTensorType>(type);
   Type middle = from.clone(to.getElementType());
-  if (from.getElementType() != to.getElementType())
+  unsigned width = from.getElementTypeBitWidth();
+  if (isa<FloatType>(to.getElementType()))
+    value = arith::UIToFPOp::create(builder, loc, middle, value);
+  else if (width > to.getElementTypeBitWidth())
     value = arith::TruncIOp::create(builder, loc, middle, value);
+  else if (width < to.getElementTypeBitWidth())
+    value = arith::ExtUIOp::create(builder, loc, middle, value);
   if (value.getType() != to)
     value = tensor::CastOp::create(builder, loc, to, value);
   return value;
@@ -239,6 +302,14 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
       from.replaceAllUsesWith(
           convertTo(builder, step.getLoc(), argument(place), from.getType()));
     }
+
+  step.walk([&](PositionsOp op) {
+    builder.setInsertionPoint(op);
+    op.replaceAllUsesWith(
+        convertTo(builder, op.getLoc(), argument(1), op.getType()));
+    op.erase();
+  });
+  step.walk([&](TakeNewOp op) { op.getLengthsMutable().assign(lengths); });
 
   // The layers of the copy, in the order of the model's.
   SmallVector<AttentionOp> attentions;
@@ -260,12 +331,23 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
     Value value = append(attention.getValue(), body.getArgument(6 + 2 * i));
     auto cached = CachedAttentionOp::create(
         builder, loc, attention.getResult().getType(), attention.getQuery(),
-        key, value, lengths, attention.getPadding() ? padding : Value(),
+        key, value, lengths, attention.getMask(),
+        attention.getPadding() ? padding : Value(), attention.getSinks(),
         attention.getScaleAttr(), attention.getCausalAttr(),
         attention.getWindowAttr(), attention.getSoftcapAttr(),
         attention.getBlindMeanAttr());
     attention.replaceAllUsesWith(cached.getResult());
     attention.erase();
+  }
+
+  // What is left of the mask's uses says something of every slot of the cache.
+  if (mask) {
+    Value old = body.getArgument(added + mask.getArgNumber());
+    auto type = cast<RankedTensorType>(old.getType());
+    if (!old.use_empty()) {
+      builder.setInsertionPointToStart(&body);
+      old.replaceAllUsesWith(convertTo(builder, step.getLoc(), padding, type));
+    }
   }
 
   // Logits and caches are the results, all else goes.

@@ -56,3 +56,40 @@ func.func @without_cache(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>
   %m = miura.merge_heads %a : tensor<?x2x?x4xf32> -> tensor<?x?x8xf32>
   return %m : tensor<?x?x8xf32>
 }
+
+// -----
+
+// Positions that the model counts are the session's; a mask over keys and the
+// new tokens' part of something said of every key are computed over the slots.
+// CHECK-LABEL: func.func @step_all
+// CHECK-SAME: %[[TOKENS:[a-z0-9]+]]: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %[[POSITIONS:[a-z0-9]+]]: tensor<?x?xi64>
+// CHECK-SAME: %[[PADDING:[a-z0-9]+]]: tensor<?x?xi8> {miura.role = #miura.role<mask>}, %[[LENGTHS:[a-z0-9]+]]: tensor<?xi64> {miura.role = #miura.role<lengths>}
+// CHECK: %[[ALL:.*]] = arith.extui %[[PADDING]]
+// CHECK: miura.embedding %[[POSITIONS]]
+// CHECK: miura.take_new %[[ALL]] for %[[TOKENS]] at %[[LENGTHS]] : tensor<?xi64>
+// CHECK: %[[MASK:.*]] = tensor.expand_shape
+// CHECK: miura.cached_attention {{.*}} at %[[LENGTHS]] mask %[[MASK]] : tensor<?x1x1x?xf32> padding %[[PADDING]] : tensor<?x?xi8> sinks
+func.func @positions(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>},
+                     %mask: tensor<?x?xi64> {miura.role = #miura.role<mask>})
+    -> (tensor<?x?x8xf32> {miura.role = #miura.role<logits>}) {
+  %w = arith.constant dense<1.0> : tensor<16x8xf32>
+  %s = arith.constant dense<1.0> : tensor<2xf32>
+  %x = miura.embedding %ids, %w id("e") : (tensor<?x?xi64>, tensor<16x8xf32>) -> tensor<?x?x8xf32>
+  %at = miura.positions %ids : tensor<?x?xi64> -> tensor<?x?xi64>
+  %p = miura.embedding %at, %w id("p") : (tensor<?x?xi64>, tensor<16x8xf32>) -> tensor<?x?x8xf32>
+  %new = miura.take_new %mask for %ids : tensor<?x?xi64>, tensor<?x?xi64> -> tensor<?x?xi64>
+  %q = miura.embedding %new, %w id("q") : (tensor<?x?xi64>, tensor<16x8xf32>) -> tensor<?x?x8xf32>
+  %y = arith.addf %x, %p : tensor<?x?x8xf32>
+  %z = arith.addf %y, %q : tensor<?x?x8xf32>
+  %h = miura.split_heads %z : tensor<?x?x8xf32> -> tensor<?x2x?x4xf32>
+  %f = arith.sitofp %mask : tensor<?x?xi64> to tensor<?x?xf32>
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %b = tensor.dim %f, %c0 : tensor<?x?xf32>
+  %k = tensor.dim %f, %c1 : tensor<?x?xf32>
+  %m4 = tensor.expand_shape %f [[0, 1, 2], [3]] output_shape [%b, 1, 1, %k] : tensor<?x?xf32> into tensor<?x1x1x?xf32>
+  %a = miura.attention %h, %h, %h mask %m4 : tensor<?x1x1x?xf32> padding %mask : tensor<?x?xi64> sinks %s : tensor<2xf32> scale 0.5 causal
+      : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
+  %m = miura.merge_heads %a : tensor<?x2x?x4xf32> -> tensor<?x?x8xf32>
+  return %m : tensor<?x?x8xf32>
+}

@@ -33,6 +33,29 @@ def Miura_LinearOp : Miura_ModelOp<"linear", [DeclareOpInterfaceMethods<Miura_Co
   let hasVerifier = 1;
 }
 
+def Miura_ExpertLinearOp : Miura_ModelOp<"expert_linear", [DeclareOpInterfaceMethods<Miura_Compressible>]> {
+  let summary = "Each row times the matrix of the expert that it chose";
+  let description = [{
+    `result[r, o] = Σᵢ input[r, i] · weight[experts[r], o, i] (+ bias[experts[r],
+    o])`. The weight is `experts × out × in` and any weight expression of that
+    shape; only the chosen experts' matrices are read.
+
+    ```mlir
+    %y = miura.expert_linear %x, %w at %experts id("mlp.experts.gate_up_proj") compute(f32, f32)
+           : (tensor<?x64xf32>, tensor<8x128x64xf32>, tensor<?xi64>) -> tensor<?x128xf32>
+    ```
+    Source: Shazeer et al., arXiv:1701.06538, eq. (1).
+  }];
+  let arguments = (ins Miura_FloatTensor:$input, Miura_FloatTensor:$weight, Miura_IntTensor:$experts,
+                       Optional<Miura_FloatTensor>:$bias, StrAttr:$id, Miura_ComputeAttr:$compute);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = [{
+    $input `,` $weight `at` $experts (`,` $bias^)? `id` `(` $id `)` `compute` $compute attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
 def Miura_EmbeddingOp : Miura_ModelOp<"embedding", [DeclareOpInterfaceMethods<Miura_Compressible>]> {
   let summary = "Rows of a weight by index";
   let description = [{
@@ -114,6 +137,52 @@ def Miura_RopeOp : Miura_ModelOp<"rope", [AllTypesMatch<["input", "result"]>]> {
   let hasVerifier = 1;
 }
 
+def Miura_PositionsOp : Miura_ModelOp<"positions"> {
+  let summary = "Where each new token stands";
+  let description = [{
+    `result[b, t] = t + past`, where past is the size of dimension 2 of the
+    operand `past`, a cache of `batch × heads × past × size`, or 0 without one;
+    batch and sequence are those of `tokens`. A model that computes positions
+    from the sizes of its inputs says so with this op; in a session they are the
+    positions that the caller gives.
+  }];
+  let arguments = (ins AnyRankedTensor:$tokens, Optional<AnyRankedTensor>:$past);
+  let results = (outs RankedTensorOf<[I64]>:$result);
+  let assemblyFormat = [{
+    $tokens (`after` $past^ `:` type($past))? attr-dict `:` type($tokens) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Miura_TakeNewOp : Miura_ModelOp<"take_new"> {
+  let summary = "Of what is said of every key, the new tokens' part";
+  let description = [{
+    `result[b, t] = input[b, keys − sequence + t]`, where input is `batch × keys`
+    and tokens `batch × sequence`. In a session keys are the slots of a cache and
+    a new token's slot is `lengths[b] + t`.
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$tokens, Optional<RankedTensorOf<[I64]>>:$lengths);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $input `for` $tokens (`at` $lengths^ `:` type($lengths))? attr-dict
+    `:` type($input) `,` type($tokens) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Miura_TakeRowsOp : Miura_ModelOp<"take_rows"> {
+  let summary = "Rows of a small table by index";
+  let description = [{
+    `result[…, i] = table[indices[…], i]`. Unlike `miura.embedding`, the table
+    is no weight that compression may change: angles of rotations, for example.
+    A negative index counts from the end.
+  }];
+  let arguments = (ins Miura_IntTensor:$indices, Miura_FloatTensor:$table);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = "$indices `,` $table attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
   let summary = "softmax(scale · q kᵀ + mask) v, with grouped heads";
   let description = [{
@@ -133,13 +202,18 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
     mean of all values: what a softmax makes of scores that a mask with the
     lowest finite number has made equal. Scores and sums are f32.
 
+    `sinks`, one number per head, are scores of a key that every query sees and
+    whose value is zero: they take part in the softmax's sum only.
+
     A closed form (causal, window, padding) is an optimization of a mask: a mask
     that is not understood stays an operand.
     Source: Vaswani et al., arXiv:1706.03762, eq. (1); Ainslie et al. (GQA),
-    arXiv:2305.13245, section 2.2.
+    arXiv:2305.13245, section 2.2; Xiao et al. (sinks), arXiv:2309.17453,
+    section 3.3.
   }];
   let arguments = (ins Miura_FloatTensor:$query, Miura_FloatTensor:$key, Miura_FloatTensor:$value,
                        Optional<Miura_MaskTensor>:$mask, Optional<RankedTensorOf<[AnyInteger]>>:$padding,
+                       Optional<Miura_FloatTensor>:$sinks,
                        F64Attr:$scale, UnitAttr:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap,
@@ -147,17 +221,24 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
   let results = (outs Miura_FloatTensor:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`mask` $mask^ `:` type($mask))? (`padding` $padding^ `:` type($padding))?
-    `scale` $scale (`causal` $causal^)? attr-dict
+    (`sinks` $sinks^ `:` type($sinks))? `scale` $scale (`causal` $causal^)? attr-dict
     `:` type($query) `,` type($key) `,` type($value) `->` type($result)
   }];
   let hasVerifier = 1;
 }
 
 def Miura_SiluOp : Miura_ModelOp<"silu", [SameOperandsAndResultType]> {
-  let summary = "x · sigmoid(x)";
-  let arguments = (ins Miura_FloatTensor:$input);
+  let summary = "x · sigmoid(αx)";
+  let description = [{
+    With α = 1.702 an approximation of GELU. Source: Hendrycks and Gimpel,
+    arXiv:1606.08415, section 2.
+  }];
+  let arguments = (ins Miura_FloatTensor:$input, DefaultValuedAttr<F64Attr, "1.0">:$alpha);
   let results = (outs Miura_FloatTensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($input)";
+  let builders = [OpBuilder<(ins "::mlir::Value":$input), [{
+    build($_builder, $_state, input.getType(), input, $_builder.getF64FloatAttr(1.0));
+  }]>];
 }
 
 def Miura_GeluOp : Miura_ModelOp<"gelu", [SameOperandsAndResultType]> {

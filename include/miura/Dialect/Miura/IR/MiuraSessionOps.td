@@ -29,28 +29,33 @@ def Miura_CacheAppendOp : Miura_Op<"cache_append", [
   let hasVerifier = 1;
 }
 
-def Miura_CachedAttentionOp : Miura_Op<"cached_attention", [Pure]> {
+def Miura_CachedAttentionOp : Miura_Op<"cached_attention", [Pure, AttrSizedOperandSegments]> {
   let summary = "Attention over a cache of fixed capacity";
   let description = [{
     `miura.attention` whose keys and values are a session's cache: query (b, t)
     stands at position `lengths[b] + t`; keys beyond `lengths[b] + sequence − 1`
-    are not read. `padding`, `batch × capacity` of i8, hides keys where it is 0.
+    are not read. `padding`, `batch × capacity` of i8, hides keys where it is 0;
+    `mask`, float, `batch|1 × heads|1 × queries|1 × capacity|1`, is added to the
+    scaled scores.
     Otherwise as `miura.attention`; the mean of `blind_mean` is over the keys up
     to `lengths[b] + sequence − 1`.
   }];
   let arguments = (ins Miura_FloatTensor:$query, Miura_FloatTensor:$key, Miura_FloatTensor:$value,
                        RankedTensorOf<[I64]>:$lengths,
+                       Optional<Miura_FloatTensor>:$mask,
                        Optional<RankedTensorOf<[I8]>>:$padding,
+                       Optional<Miura_FloatTensor>:$sinks,
                        F64Attr:$scale, UnitAttr:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap,
                        UnitAttr:$blind_mean);
   let results = (outs Miura_FloatTensor:$result);
   let assemblyFormat = [{
-    $query `,` $key `,` $value `at` $lengths (`padding` $padding^ `:` type($padding))?
-    `scale` $scale (`causal` $causal^)? attr-dict
+    $query `,` $key `,` $value `at` $lengths (`mask` $mask^ `:` type($mask))?
+    (`padding` $padding^ `:` type($padding))? (`sinks` $sinks^ `:` type($sinks))? `scale` $scale (`causal` $causal^)? attr-dict
     `:` type($query) `,` type($key) `,` type($value) `,` type($lengths) `->` type($result)
   }];
+  let hasVerifier = 1;
 }
 
 def Miura_TakeLastOp : Miura_Op<"take_last", [Pure]> {
