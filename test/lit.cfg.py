@@ -18,8 +18,8 @@ config.test_exec_root = os.path.join(config.miura_obj_root, "test")
 llvm_config.use_default_substitutions()
 llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
 llvm_config.add_tool_substitutions(
-    [tool for tool in ("miura-opt", "miura-bench-kernels", "miura-test-oracle",
-                      "miura-test-tokenizer", "miura-translate", "mlir-opt")
+    [tool for tool in ("miura-opt", "miura-bench-kernels", "miura-test-tokenizer",
+                      "miura-translate", "mlir-opt")
      if tool == "mlir-opt" or os.path.exists(os.path.join(config.miura_tools_dir, tool))],
     [config.miura_tools_dir, config.llvm_tools_dir])
 config.substitutions.append(
