@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Raiser.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include <cmath>
 
 using namespace mlir;
@@ -159,7 +160,16 @@ Value Raiser::makeMask(const AttentionParts &parts, const MaskPart &mask,
       best = value;
       bestShape = wide;
     }
-    value = analysis.stepThroughView(value, indices);
+    Value source = analysis.stepThroughView(value, indices);
+    // Widening does not care for views.
+    if (OnnxNodeOp cast = getNode(value, "Cast"); !source && cast) {
+      auto from = dyn_cast<FloatType>(
+          getElementTypeOrSelf(getInput(cast, 0).getType()));
+      auto to = dyn_cast<FloatType>(getElementTypeOrSelf(value.getType()));
+      if (from && to && from.getWidth() < to.getWidth())
+        source = getInput(cast, 0);
+    }
+    value = source;
   }
   if (!best)
     return {};
@@ -173,6 +183,16 @@ Value Raiser::makeMask(const AttentionParts &parts, const MaskPart &mask,
       best = makeReshape(best, narrow, before);
     if (best && narrow.size() != 4)
       best = makeReshape(best, bestShape, before);
+  }
+  auto type =
+      best ? cast<RankedTensorType>(best.getType()) : RankedTensorType();
+  Type element = getElementTypeOrSelf(mask.value.getType());
+  if (best && type.getElementType() != element) {
+    builder.setInsertionPoint(before);
+    Shape shape = *analysis.getShape(best);
+    best = arith::ExtFOp::create(builder, before->getLoc(), type.clone(element),
+                                 best);
+    analysis.setShape(best, shape);
   }
   return best && mask.factor != 1 ? scaleBy(best, mask.factor, before) : best;
 }

@@ -86,7 +86,9 @@ Value Raiser::makeAngle(Value tensor, ArrayRef<Expr> indices, Expr batch,
   if (!found || indices.empty() || indices.back() != place)
     return {};
   Shape shape = *found;
-  if (getInteger(shape.back()) != width)
+  // The first of more columns, where the file computes both halves alike.
+  std::optional<int64_t> columns = getInteger(shape.back());
+  if (!columns || *columns < width)
     return {};
   Shape flat;
   bool hasSequence = false;
@@ -110,6 +112,8 @@ Value Raiser::makeAngle(Value tensor, ArrayRef<Expr> indices, Expr batch,
   Value angle = shape.size() == 3 ? tensor : makeReshape(tensor, flat, before);
   if (!angle)
     return {};
+  if (*columns != width)
+    angle = takeColumns(angle, 0, width, before);
   if (width != rotated)
     angle = widenAngle(angle, rotated, interleaved, before);
   return angle && factor != 1 ? scaleBy(angle, factor, before) : angle;

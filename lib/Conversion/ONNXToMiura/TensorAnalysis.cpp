@@ -361,6 +361,17 @@ Value TensorAnalysis::stepThroughView(Value value, Indices &indices) {
     indices = std::move(*result);
     return source;
   }
+  if (auto slice = dyn_cast_or_null<tensor::ExtractSliceOp>(def)) {
+    ArrayRef<int64_t> offsets = slice.getStaticOffsets();
+    if (slice.getSourceType().getRank() != slice.getType().getRank() ||
+        llvm::any_of(offsets, ShapedType::isDynamic) ||
+        llvm::any_of(slice.getStaticStrides(),
+                     [](int64_t stride) { return stride != 1; }))
+      return {};
+    for (auto [index, offset] : llvm::zip(indices, offsets))
+      index = context.add(index, context.integer(offset));
+    return slice.getSource();
+  }
   if (auto split = dyn_cast_or_null<SplitHeadsOp>(def)) {
     Expr size = (*getShape(value))[3];
     indices = {indices[0], indices[2],
