@@ -74,7 +74,7 @@ struct ScratchNeeds {
   ScratchNeeds(const LinearSpec &spec, const IsaRow &row, ShapeClass shape)
       : isDot(spec.leaves.size(), false) {
     bool rounds = spec.compute.getActivation().isInteger(8);
-    bool decode = shape == ShapeClass::Decode;
+    bool decode = shape != ShapeClass::Tiled;
     if (rounds)
       digits = 1;
     for (const LinearTerm &term : spec.terms) {
@@ -157,6 +157,18 @@ template <typename Math> struct ScratchPlan {
 };
 } // namespace
 
+int64_t miura::codegen::getSmallRows(const LinearSpec &spec,
+                                     const IsaRow &row) {
+  ScratchNeeds needs(spec, row, ShapeClass::Small);
+  if (needs.digits != 3)
+    return 0;
+  // Floats and products go through tiles where there are many rows.
+  bool isAllDots = llvm::all_of(spec.terms, [&](const LinearTerm &term) {
+    return needs.isDot[term.leaf];
+  });
+  return isAllDots && row.longDotCost == 1 ? INT64_MAX : 8;
+}
+
 ScratchSize miura::codegen::getLinearScratch(const LinearSpec &spec,
                                              const IsaRow &row,
                                              ShapeClass shape, int64_t columns,
@@ -170,8 +182,8 @@ ScratchSize miura::codegen::getLinearScratch(const LinearSpec &spec,
       int64_t outputs = llvm::alignTo(rank, row.lanes() * right.groups);
       int64_t inputs = llvm::alignTo(
           rank, left.panel->getLayout(row, left.groups).blockColumns);
-      values[i] = shape == ShapeClass::Decode ? productParts * outputs
-                                              : std::max(outputs, inputs);
+      values[i] = shape != ShapeClass::Tiled ? productParts * outputs
+                                             : std::max(outputs, inputs);
     }
   ScratchNeeds needs(spec, row, shape);
   ScratchPlan<NumberMath> plan(NumberMath(), spec, row, needs, columns,
@@ -198,6 +210,7 @@ private:
   void planScratch();
   void prepareRows();
   void emitProducts();
+  /// For one row or a few.
   void emitDecode();
   void emitTiled();
   void barrier() {
@@ -267,7 +280,7 @@ void LinearEmitter::planScratch() {
   for (auto [i, term] : llvm::enumerate(spec.terms))
     if (term.right >= 0) {
       Value right = rightOutputs(b, panels[term.right], columns);
-      values[i] = shape == ShapeClass::Decode
+      values[i] = shape != ShapeClass::Tiled
                       ? b.mul(right, productParts)
                       : (Value)arith::MaxSIOp::create(b, right, rankOf(term));
     }
@@ -337,9 +350,11 @@ void LinearEmitter::prepareRows() {
   b.setInsertionPointToStart(choice.elseBlock());
   Value copy = b.viewRows(scratch, plan->rows, rows, plan->stride);
   b.ifThen(b.equal(tid, 0), [&] {
-    b.loop(zero, plan->stride, b.row.lanes(), [&](Value k) {
-      Value v = b.loadMasked(x, {zero, k}, b.mask(b.sub(columns, k)));
-      vector::StoreOp::create(b, v, copy, ValueRange{zero, k});
+    b.loop(zero, rows, 1, [&](Value m) {
+      b.loop(zero, plan->stride, b.row.lanes(), [&](Value k) {
+        Value v = b.loadMasked(x, {m, k}, b.mask(b.sub(columns, k)));
+        vector::StoreOp::create(b, v, copy, ValueRange{m, k});
+      });
     });
   });
   barrier();
@@ -361,10 +376,10 @@ void LinearEmitter::emitProducts() {
     Value values = rightOutputs(b, right, columns);
     int64_t panelRows = (int64_t)right.layout.groups * b.row.lanes();
     Value count = b.div(values, panelRows);
-    if (shape == ShapeClass::Decode) {
+    if (shape != ShapeClass::Tiled) {
       // Items: every panel in parts of its blocks.
-      parts[i] =
-          b.viewRows(scratch, plan->products[i], b.index(productParts), values);
+      parts[i] = b.viewRows(scratch, plan->products[i],
+                            b.mul(rows, productParts), values);
       auto [begin, end] = b.split(b.mul(count, productParts), tid, nthreads);
       Value blocks = right.blocks(b, columns);
       b.loop(begin, end, 1, [&](Value item) {
@@ -372,14 +387,17 @@ void LinearEmitter::emitProducts() {
         Value part = b.rem(item, productParts);
         Value first = b.div(b.mul(blocks, part), productParts);
         Value last = b.div(b.mul(blocks, b.add(part, 1)), productParts);
-        SmallVector<Value> sums =
-            emitFloatPanel(b, right, right.panelStart(b, panel, columns),
-                           columns, first, last, floatRows, zero);
-        for (auto [g, sum] : llvm::enumerate(sums))
-          vector::StoreOp::create(
-              b, sum, parts[i],
-              ValueRange{part, b.add(b.mul(panel, panelRows),
-                                     (int64_t)g * b.row.lanes())});
+        b.loop(zero, rows, 1, [&](Value m) {
+          SmallVector<Value> sums =
+              emitFloatPanel(b, right, right.panelStart(b, panel, columns),
+                             columns, first, last, floatRows, m);
+          for (auto [g, sum] : llvm::enumerate(sums))
+            vector::StoreOp::create(
+                b, sum, parts[i],
+                ValueRange{b.add(b.mul(m, productParts), part),
+                           b.add(b.mul(panel, panelRows),
+                                 (int64_t)g * b.row.lanes())});
+        });
       });
       continue;
     }
@@ -404,7 +422,7 @@ void LinearEmitter::emitProducts() {
   if (!any)
     return;
   barrier();
-  if (shape != ShapeClass::Decode)
+  if (shape == ShapeClass::Tiled)
     return;
   // Every thread adds the parts up for itself.
   for (unsigned i = 0; i < spec.terms.size(); ++i) {
@@ -413,17 +431,21 @@ void LinearEmitter::emitProducts() {
       continue;
     Value values = rightOutputs(b, panels[term.right], columns);
     Value width = arith::MaxSIOp::create(b, values, rankOf(term));
-    auto type = MemRefType::get({1, ShapedType::kDynamic}, b.getF32Type());
-    Value sums = memref::AllocaOp::create(b, type, ValueRange{width},
+    auto type = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic},
+                                b.getF32Type());
+    Value sums = memref::AllocaOp::create(b, type, ValueRange{rows, width},
                                           b.getI64IntegerAttr(64));
     products[i] = memref::CastOp::create(b, b.rowsType(), sums);
-    b.loop(zero, width, b.row.lanes(), [&](Value j) {
-      Value mask = b.mask(b.sub(values, j));
-      Value sum = b.loadMasked(parts[i], {zero, j}, mask);
-      for (int64_t part = 1; part < productParts; ++part)
-        sum = arith::AddFOp::create(
-            b, sum, b.loadMasked(parts[i], {b.index(part), j}, mask));
-      b.storeMasked(sum, products[i], {zero, j}, b.mask(b.sub(width, j)));
+    b.loop(zero, rows, 1, [&](Value m) {
+      Value first = b.mul(m, productParts);
+      b.loop(zero, width, b.row.lanes(), [&](Value j) {
+        Value mask = b.mask(b.sub(values, j));
+        Value sum = b.loadMasked(parts[i], {first, j}, mask);
+        for (int64_t part = 1; part < productParts; ++part)
+          sum = arith::AddFOp::create(
+              b, sum, b.loadMasked(parts[i], {b.add(first, part), j}, mask));
+        b.storeMasked(sum, products[i], {m, j}, b.mask(b.sub(width, j)));
+      });
     });
   }
 }
@@ -446,15 +468,16 @@ void LinearEmitter::emitDecode() {
     if (needs.isDot[term.leaf])
       sums[i] = sumsOf(term.leaf);
   }
-  Value scale;
-  SmallVector<Value> digits;
-  for (unsigned digit = 0; digit < needs.digits; ++digit)
-    digits.push_back(b.index(digit));
-  if (needs.digits)
-    scale = b.splat(
-        memref::LoadOp::create(b, quantized.scales, ValueRange{zero, zero}));
-  auto [begin, end] = b.split(panelCount, tid, nthreads);
-  b.loop(begin, end, 1, [&](Value panel) {
+  // The rows of a panel one after the other: from the second on it comes from
+  // the cache.
+  auto emitRow = [&](Value panel, Value m) {
+    SmallVector<Value> digits;
+    for (unsigned digit = 0; digit < needs.digits; ++digit)
+      digits.push_back(b.add(b.mul(m, needs.digits), digit));
+    Value scale;
+    if (needs.digits)
+      scale = b.splat(
+          memref::LoadOp::create(b, quantized.scales, ValueRange{m, zero}));
     SmallVector<Value> total;
     auto add = [&](ArrayRef<Value> values) {
       if (total.empty())
@@ -481,14 +504,18 @@ void LinearEmitter::emitDecode() {
       }
       Value input = term.right >= 0 ? products[i] : floatRows;
       add(emitFloatPanel(b, operand, offset, ranks[i], zero,
-                         operand.blocks(b, ranks[i]), input, zero));
+                         operand.blocks(b, ranks[i]), input, m));
     }
     Value n0 = b.mul(panel, b.row.panelRows());
     for (auto [g, sum] : llvm::enumerate(total)) {
       Value n = b.add(n0, (int64_t)g * b.row.lanes());
       Value mask = b.mask(b.sub(outputs, n));
-      b.storeMasked(addNeighbours(sum, zero, n, mask), out, {zero, n}, mask);
+      b.storeMasked(addNeighbours(sum, m, n, mask), out, {m, n}, mask);
     }
+  };
+  auto [begin, end] = b.split(panelCount, tid, nthreads);
+  b.loop(begin, end, 1, [&](Value panel) {
+    b.loop(zero, rows, 1, [&](Value m) { emitRow(panel, m); });
   });
 }
 
@@ -583,10 +610,10 @@ void LinearEmitter::emit() {
   planScratch();
   prepareRows();
   emitProducts();
-  if (shape == ShapeClass::Decode)
-    emitDecode();
-  else
+  if (shape == ShapeClass::Tiled)
     emitTiled();
+  else
+    emitDecode();
 }
 
 LogicalResult miura::codegen::emitLinearKernel(OpBuilder &builder,

@@ -139,12 +139,22 @@ public:
   FailureOr<func::FuncOp> emit(KernelOp kernel, const IsaRow &row,
                                Create create) const override {
     OpBuilder b(kernel.getContext());
-    func::FuncOp decode = create("_decode"), tiled = create("_tiled");
-    if (failed(emitLinearKernel(b, decode, kernel, row, ShapeClass::Decode)) ||
-        failed(emitLinearKernel(b, tiled, kernel, row, ShapeClass::Tiled)))
+    std::unique_ptr<LinearSpec> spec = analyzeLinear(kernel);
+    int64_t mostRows = spec ? getSmallRows(*spec, row) : 0;
+    // By how many rows each takes, which is known when the step runs.
+    SmallVector<std::pair<func::FuncOp, int64_t>> choices;
+    auto addChoice = [&](StringRef name, ShapeClass shape, int64_t rows) {
+      choices.push_back({create(name), rows});
+      return emitLinearKernel(b, choices.back().first, kernel, row, shape);
+    };
+    if (failed(addChoice("_decode", ShapeClass::Decode, 1)) ||
+        (mostRows &&
+         failed(addChoice("_small", ShapeClass::Small, mostRows))) ||
+        (mostRows < INT64_MAX &&
+         failed(addChoice("_tiled", ShapeClass::Tiled, INT64_MAX))))
       return failure();
-    // One row or more is known when the step runs.
     Location loc = kernel.getLoc();
+    func::FuncOp decode = choices.front().first;
     b.setInsertionPoint(decode);
     StringRef name = decode.getName();
     name.consume_front("miura_kernel_");
@@ -154,15 +164,20 @@ public:
     select.setPrivate();
     b.setInsertionPointToStart(select.addEntryBlock());
     Value rows = memref::DimOp::create(b, loc, select.getArgument(0), 0);
-    Value one = arith::ConstantIndexOp::create(b, loc, 1);
-    Value isOne =
-        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, rows, one);
-    auto branch = scf::IfOp::create(b, loc, isOne, /*withElseRegion=*/true);
-    func::ReturnOp::create(b, loc);
-    b.setInsertionPoint(branch.thenBlock()->getTerminator());
-    func::CallOp::create(b, loc, decode, select.getArguments());
-    b.setInsertionPoint(branch.elseBlock()->getTerminator());
-    func::CallOp::create(b, loc, tiled, select.getArguments());
+    auto ret = func::ReturnOp::create(b, loc);
+    b.setInsertionPoint(ret);
+    for (auto [choice, limit] : ArrayRef(choices).drop_back()) {
+      Value most = arith::ConstantIndexOp::create(b, loc, limit);
+      Value fits = arith::CmpIOp::create(b, loc,
+                                         limit == 1 ? arith::CmpIPredicate::eq
+                                                    : arith::CmpIPredicate::ule,
+                                         rows, most);
+      auto branch = scf::IfOp::create(b, loc, fits, /*withElseRegion=*/true);
+      b.setInsertionPoint(branch.thenBlock()->getTerminator());
+      func::CallOp::create(b, loc, choice, select.getArguments());
+      b.setInsertionPoint(branch.elseBlock()->getTerminator());
+    }
+    func::CallOp::create(b, loc, choices.back().first, select.getArguments());
     return select;
   }
 };

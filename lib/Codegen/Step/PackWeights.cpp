@@ -344,7 +344,10 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
                << ": a pruned factor of a product whose rank no operand tells";
     }
     ScratchSize size;
-    for (ShapeClass shape : {ShapeClass::Decode, ShapeClass::Tiled}) {
+    for (ShapeClass shape :
+         {ShapeClass::Decode, ShapeClass::Small, ShapeClass::Tiled}) {
+      if (shape == ShapeClass::Small && !getSmallRows(*spec, row))
+        continue;
       ScratchSize one = getLinearScratch(*spec, row, shape, columns, ranks);
       size.fixed = std::max(size.fixed, one.fixed);
       size.perRow = std::max(size.perRow, one.perRow);

@@ -510,7 +510,16 @@ CompiledKernel::~CompiledKernel() { spec.reset(); }
 bool KernelProblem::hasKernelOf(const KernelProblem &other) const {
   return weight == other.weight && int8 == other.int8 && bias == other.bias &&
          residual == other.residual && isa == other.isa &&
-         (m == 1) == (other.m == 1);
+         getRowClass() == other.getRowClass();
+}
+
+/// The schedule that a step would choose.
+static ShapeClass getShapeClass(const LinearSpec &spec, const IsaRow &row,
+                                const KernelProblem &problem) {
+  if (problem.m == 1)
+    return ShapeClass::Decode;
+  return problem.m <= getSmallRows(spec, row) ? ShapeClass::Small
+                                              : ShapeClass::Tiled;
 }
 
 namespace {
@@ -623,7 +632,7 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
     return fail("no schedule: " + reason);
 
   // The kernel.
-  ShapeClass shape = problem.m == 1 ? ShapeClass::Decode : ShapeClass::Tiled;
+  ShapeClass shape = getShapeClass(*kernel->spec, *target->row, problem);
   OpBuilder builder = OpBuilder::atBlockEnd(module->getBody());
   auto func = func::FuncOp::create(builder, spec.getLoc(), "kernel",
                                    getLinearKernelType(context, *kernel->spec));
@@ -708,7 +717,7 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
   CompiledKernel *kernel = this;
   MLIRContext *context = this->context.get();
   const IsaRow &row = *findIsaRow(problem.isa);
-  ShapeClass shape = problem.m == 1 ? ShapeClass::Decode : ShapeClass::Tiled;
+  ShapeClass shape = getShapeClass(*spec, row, problem);
   ScopedDiagnosticHandler handler(context, [&](Diagnostic &diagnostic) {
     error += diagnostic.str() + "\n";
   });

@@ -63,6 +63,13 @@ struct KernelProblem {
   /// What str() gave, kept for the message of a fault.
   std::string command;
 
+  /// The class of m, whether or not the kernel has a schedule of its own for
+  /// it.
+  codegen::ShapeClass getRowClass() const {
+    return m == 1   ? codegen::ShapeClass::Decode
+           : m <= 8 ? codegen::ShapeClass::Small
+                    : codegen::ShapeClass::Tiled;
+  }
   /// Whether one compiled kernel serves both: sizes, seed, threads and
   /// activations are its arguments.
   bool hasKernelOf(const KernelProblem &other) const;

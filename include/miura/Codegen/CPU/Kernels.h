@@ -48,9 +48,10 @@
 
 namespace miura::codegen {
 
-/// Which schedule: one row of x (decode), or two and more (tiled). A step
-/// branches between the two functions on M.
-enum class ShapeClass { Decode, Tiled };
+/// Which schedule: one row of x (decode), a few or any number of rows one after
+/// the other (small; see getSmallRows), or tiles of rows (tiled). A step
+/// branches between the functions on M.
+enum class ShapeClass { Decode, Small, Tiled };
 
 /// A leaf of a linear kernel and the operands of the kernel that it is packed
 /// from.
@@ -90,6 +91,12 @@ std::unique_ptr<LinearSpec> analyzeLinear(KernelOp kernel,
 /// The type of the function that emitLinearKernel fills.
 mlir::FunctionType getLinearKernelType(mlir::MLIRContext *context,
                                        const LinearSpec &spec);
+
+/// The most rows of x that ShapeClass::Small is better for than tiles; 0 for
+/// none. Where f32 activations enter integer dots as digits, tiles would decode
+/// the weights to f32 for few rows; and where three dots cost less than four
+/// FMAs, digits are better for any number.
+int64_t getSmallRows(const LinearSpec &spec, const IsaRow &row);
 
 /// Bytes of scratch for M rows: fixed + M · perRow.
 struct ScratchSize {
