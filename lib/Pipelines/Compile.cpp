@@ -78,6 +78,8 @@ void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
 void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
                                  llvm::StringRef cpu,
                                  llvm::StringRef features) {
+  // Embeddings of leaves, while expressions are whole.
+  pm.addPass(createExpandEmbeddingsPass());
   // Equal values first, so that kernels share their inputs. Additions and
   // products on tensors get the one spelling that outlives kernels, in whose
   // regions they are arith ops again.

@@ -376,6 +376,17 @@ Value MatmulOp::applyTo(OpBuilder &builder, Value x,
   return linear(linear(x, getRhs()), getLhs());
 }
 
+Value MatmulOp::pickRows(OpBuilder &builder, function_ref<Value(Value)> rows,
+                         function_ref<Value(Value, Value)> linear) {
+  // Rows of L times R are a linear of the weight Rᵀ.
+  auto type = getRhs().getType();
+  SmallVector<int64_t> shape(type.getShape());
+  std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
+  Value right =
+      TransposeOp::create(builder, getLoc(), type.clone(shape), getRhs());
+  return linear(rows(getLhs()), right);
+}
+
 SmallVector<unsigned> MatmulOp::getWeightOperands() { return {0, 1}; }
 
 //===----------------------------------------------------------------------===//
@@ -413,6 +424,12 @@ Value AddOp::applyTo(OpBuilder &builder, Value x,
                      function_ref<Value(Value, Value)> linear) {
   return arith::AddFOp::create(builder, getLoc(), linear(x, getLhs()),
                                linear(x, getRhs()));
+}
+
+Value AddOp::pickRows(OpBuilder &builder, function_ref<Value(Value)> rows,
+                      function_ref<Value(Value, Value)>) {
+  return arith::AddFOp::create(builder, getLoc(), rows(getLhs()),
+                               rows(getRhs()));
 }
 
 SmallVector<unsigned> AddOp::getWeightOperands() { return {0, 1}; }
@@ -564,6 +581,11 @@ FailureOr<HostTensor> ApproximateOp::evaluateRows(int64_t first,
 Value ApproximateOp::applyTo(OpBuilder &builder, Value x,
                              function_ref<Value(Value, Value)> linear) {
   return linear(x, getExpression());
+}
+
+Value ApproximateOp::pickRows(OpBuilder &, function_ref<Value(Value)> rows,
+                              function_ref<Value(Value, Value)>) {
+  return rows(getExpression());
 }
 
 LogicalResult ApproximateOp::verifySymbolUses(SymbolTableCollection &symbols) {

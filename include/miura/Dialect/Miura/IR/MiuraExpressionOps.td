@@ -142,7 +142,7 @@ def Miura_UnpruneOp : Miura_ExpressionOp<"unprune", [],
 // Combinations
 //===----------------------------------------------------------------------===//
 
-def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo", "evaluateRows", "getWeightOperands"]> {
+def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo", "pickRows", "evaluateRows", "getWeightOperands"]> {
   let summary = "A low-rank product of two factors";
   let description = [{
     `result = L · R`: `out × r` by `r × in`, summed in f32. Applied to x it is
@@ -155,7 +155,8 @@ def Miura_MatmulOp : Miura_ExpressionOp<"matmul", [], ["applyTo", "evaluateRows"
   let hasVerifier = 1;
 }
 
-def Miura_AddOp : Miura_ExpressionOp<"add", [Commutative], ["applyTo", "evaluateRows", "getWeightOperands"]> {
+def Miura_AddOp : Miura_ExpressionOp<"add", [Commutative],
+    ["applyTo", "pickRows", "evaluateRows", "getWeightOperands"]> {
   let summary = "The sum of two expressions of one shape";
   let arguments = (ins Miura_FloatTensor:$lhs, Miura_FloatTensor:$rhs);
   let results = (outs Miura_FloatTensor:$result);
@@ -207,7 +208,7 @@ def Miura_ConvertOp : Miura_ExpressionOp<"convert", [], ["evaluateRows"]> {
 
 def Miura_ApproximateOp : Miura_ExpressionOp<"approximate", [
     AllTypesMatch<["expression", "result"]>,
-    DeclareOpInterfaceMethods<SymbolUserOpInterface>], ["applyTo", "evaluateRows"]> {
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>], ["applyTo", "pickRows", "evaluateRows"]> {
   let summary = "The certified root of a lossy expression";
   let description = [{
     Its expression, with the weight that it stands for and what is known of its

@@ -43,6 +43,17 @@ def Miura_WeightExpression : OpInterface<"WeightExpression"> {
            "::llvm::function_ref<::mlir::Value(::mlir::Value, ::mlir::Value)>":$linear),
       [{}], [{ return {}; }]>,
     InterfaceMethod<[{
+      Rows of the value, as an embedding takes them, in model ops over the op's
+      children: of a sum they are sums of rows, of L·R linears of rows of L. A
+      leaf declines by returning null, and is then an embedding of its own.
+      `rows` takes rows of a child, `linear` builds a linear of values and a
+      weight.
+    }], "::mlir::Value", "pickRows",
+      (ins "::mlir::OpBuilder &":$builder,
+           "::llvm::function_ref<::mlir::Value(::mlir::Value)>":$rows,
+           "::llvm::function_ref<::mlir::Value(::mlir::Value, ::mlir::Value)>":$linear),
+      [{}], [{ return {}; }]>,
+    InterfaceMethod<[{
       The positions of the operands that are weights in their own right:
       floating-point expressions whose values may be approximated (both factors
       of a product, the kept values of a pruned weight), unlike scales, codes and

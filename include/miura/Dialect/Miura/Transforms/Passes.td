@@ -10,6 +10,35 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ExpandEmbeddingsPass : Pass<"miura-expand-embeddings"> {
+  let summary = "Take rows of a sum or a product from its parts";
+  let description = [{
+    Rows of a sum are sums of rows, and rows of a product L · R are rows of L
+    times R: an embedding of such an expression becomes embeddings of leaves and
+    linears, of which there are kernels, and nothing of the weight's size is
+    formed.
+
+    ```mlir
+    %m = miura.matmul %l, %r : tensor<32000x16xf16>, tensor<16x288xf16> -> tensor<32000x288xf32>
+    %e = miura.add %q, %m : …
+    %x = miura.embedding %ids, %e id("e") : …
+    ==>
+    %0 = miura.embedding %ids, %q id("e") : …
+    %1 = miura.embedding %ids, %l id("e") : (tensor<?x?xi64>, tensor<32000x16xf16>) -> tensor<?x?x16xf32>
+    %t = miura.transpose %r : tensor<16x288xf16> -> tensor<288x16xf16>
+    %2 = miura.linear %1, %t id("e") compute(f32, f32) : …
+    %x = arith.addf %0, %2 : …
+    ```
+
+    Contract: on the way to kernels, after the last pass that asks for ids: the
+    parts share that of the embedding. Embeddings of leaves stay.
+
+    Numerics: exact in real arithmetic; products are summed in f32, as an
+    expression's value is.
+  }];
+  let dependentDialects = ["::miura::MiuraDialect", "::mlir::arith::ArithDialect"];
+}
+
 def FormSessionPass : Pass<"miura-form-session", "mlir::ModuleOp"> {
   let summary = "Turn a model into steps over a cache of fixed capacity";
   let description = [{
