@@ -155,7 +155,7 @@ def get_models(a):
         {"name": "stories15M", "file": data / "onnx" / "stories15M-dynamo-kv-op18" / "model.onnx", "text": data / "text" / "tinystories" / "stories.txt",
          "tokenizer": data / "tokenizers" / "llama2" / "tokenizer.model", "protocol": ["--documents", "0:60", "--context", 256]},
         {"name": "examples/stories", "file": ROOT / "examples" / "stories" / "model.onnx", "text": ROOT / "examples" / "stories" / "eval.txt",
-         "tokenizer": "bytes", "protocol": ["--documents", "0:20", "--context", 512]}]
+         "tokenizer": "bytes", "protocol": ["--documents", "0:60", "--context", 512]}]
     if a.smollm2:
         models.append({"name": "SmolLM2-135M", "file": a.smollm2 / "model.onnx", "text": data / "text" / "wikitext-2-raw" / "wiki.test.raw",
                        "tokenizer": a.smollm2 / "tokenizer.json", "protocol": ["--windows", 8, "--context", 512]})
