@@ -14,6 +14,7 @@
 #include "miura/Codegen/CPU/KernelToLLVM.h"
 #include "miura/Codegen/Step/Passes.h"
 #include "miura/Codegen/Step/StepSignature.h"
+#include "miura/Conversion/MiuraToLinalg/Passes.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -45,50 +46,6 @@ static LogicalResult expandMath(ModuleOp module) {
         name);
   });
   return applyPatternsGreedily(module, std::move(patterns));
-}
-
-/// One dimension expanded into several of unknown size, which the upstream
-/// expansion of strided metadata cannot do: a view of the sizes that the op
-/// says.
-static void expandUnknownSizes(ModuleOp module) {
-  SmallVector<memref::ExpandShapeOp> ops;
-  module.walk([&](memref::ExpandShapeOp op) {
-    auto type = cast<MemRefType>(op.getType());
-    if (!cast<MemRefType>(op.getSrc().getType()).getLayout().isIdentity() ||
-        !type.getLayout().isIdentity())
-      return;
-    for (const ReassociationIndices &run : op.getReassociationIndices())
-      if (llvm::count_if(run, [&](int64_t d) { return type.isDynamicDim(d); }) >
-          1) {
-        ops.push_back(op);
-        return;
-      }
-  });
-  for (memref::ExpandShapeOp op : ops) {
-    OpBuilder b(op);
-    Location loc = op.getLoc();
-    SmallVector<OpFoldResult> sizes = op.getMixedOutputShape();
-    SmallVector<OpFoldResult> strides(sizes.size());
-    OpFoldResult stride = b.getIndexAttr(1);
-    for (size_t d = sizes.size(); d-- > 0;) {
-      strides[d] = stride;
-      auto size = dyn_cast<Attribute>(sizes[d]);
-      auto before = dyn_cast<Attribute>(stride);
-      if (size && before)
-        stride = b.getIndexAttr(cast<IntegerAttr>(size).getInt() *
-                                cast<IntegerAttr>(before).getInt());
-      else
-        stride = arith::MulIOp::create(
-                     b, loc, getValueOrCreateConstantIndexOp(b, loc, stride),
-                     getValueOrCreateConstantIndexOp(b, loc, sizes[d]))
-                     .getResult();
-    }
-    Value view = memref::ReinterpretCastOp::create(
-        b, loc, op.getSrc(), b.getIndexAttr(0), sizes, strides);
-    op.replaceAllUsesWith(
-        memref::CastOp::create(b, loc, op.getType(), view).getResult());
-    op.erase();
-  }
 }
 
 /// `void <step>_entry(ptr *descriptors, i64 team, i64 tid, i64 threads)`, which
@@ -148,8 +105,8 @@ struct LowerStep : public miura::impl::LowerStepPassBase<LowerStep> {
     }
     if (failed(expandMath(module)))
       return signalPassFailure();
-    expandUnknownSizes(module);
     OpPassManager pm("builtin.module");
+    pm.addPass(createExpandUnknownSizesPass());
     codegen::buildKernelToLLVMPipeline(pm);
     if (failed(runPipeline(pm, module)))
       return signalPassFailure();

@@ -63,6 +63,7 @@ void miura::buildReferencePipeline(OpPassManager &pm) {
   pm.addPass(detail::createOutlineLoopsPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(detail::createPromoteAccumulatorsPass());
+  pm.addPass(createExpandUnknownSizesPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   pm.addPass(createSCFToControlFlowPass());

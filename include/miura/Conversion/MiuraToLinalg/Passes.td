@@ -106,4 +106,28 @@ def RoundActivationsPass : Pass<"miura-round-activations", "::mlir::ModuleOp"> {
   ];
 }
 
+def ExpandUnknownSizesPass : Pass<"miura-expand-unknown-sizes", "::mlir::ModuleOp"> {
+  let summary = "Make views of several unknown sizes of one";
+  let description = [{
+    A flattened batch and sequence that become two dimensions again have two
+    sizes that only run time knows. Upstream's `expand-strided-metadata` computes
+    one unknown size of a group from the others and fails on two, so such
+    expansions become views of the sizes that the op says, before it.
+
+    ```mlir
+    %y = memref.expand_shape %x [[0, 1], [2]] output_shape [%b, %t, 8] : memref<?x8xf32> into memref<?x?x8xf32>
+    ==>
+    %y = memref.reinterpret_cast %x to offset: [0], sizes: [%b, %t, 8], strides: [%n, 8, 1] : …
+    ```
+
+    Contract: after bufferization, before strided metadata is expanded. Buffers
+    with another layout than the identity stay.
+
+    Numerics: none.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"
+  ];
+}
+
 #endif // MIURA_CONVERSION_MIURATOLINALG_PASSES_TD
