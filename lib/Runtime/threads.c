@@ -8,14 +8,14 @@
 /**
  * \file
  * A step runs on every thread of a persistent team, with barriers between its
- * kernels: hundreds per token, a few microseconds apart. So waiting spins first
- * and sleeps on a futex after that: a wait that is met while spinning costs no
- * system call. How long it spins is learnt: a wait that had to sleep after all
- * halves it, one that did not lets it grow again; so a team whose processors
- * are taken by others does not burn what they leave. The barrier counts
- * arrivals and has a generation, after Mellor-Crummey and Scott, "Algorithms
- * for Scalable Synchronization on Shared-Memory Multiprocessors" (1991),
- * section 3.1.
+ * kernels: hundreds per token, a few microseconds apart. So waiting spins
+ * first, yields for a while and sleeps on a futex after that: a wait that is
+ * met while spinning costs no system call. How long it spins is learnt: a wait
+ * that had to sleep after all halves it, one that did not lets it grow again;
+ * so a team whose processors are taken by others does not burn what they leave.
+ * The barrier counts arrivals and has a generation, after Mellor-Crummey and
+ * Scott, "Algorithms for Scalable Synchronization on Shared-Memory
+ * Multiprocessors" (1991), section 3.1.
  */
 #define _GNU_SOURCE
 #include "Abi.h"
@@ -29,8 +29,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* About a microsecond: what a futex costs anyway. */
-enum { FEWEST_SPINS = 64 };
+enum {
+  /* About a microsecond: what a futex costs anyway. */
+  FEWEST_SPINS = 64,
+  /* About 0.1 ms where nobody else wants the processor; else each gives it to
+   * them. Without these a team whose spins had shrunk stayed slow for ever:
+   * waking a thread from its sleep takes longer than a kernel does, so its wait
+   * made the next ones sleep too. */
+  YIELDS = 256
+};
 
 /* A line each, so that a thread that spins on one does not disturb the other.
  */
@@ -86,6 +93,11 @@ static void wait_for_change(miura_team *team, struct signal *s, unsigned seen) {
       return;
     }
     relax();
+  }
+  for (int i = 0; i < YIELDS; ++i) {
+    if (atomic_load_explicit(&s->value, memory_order_acquire) != seen)
+      return;
+    sched_yield();
   }
   /* The order of `sleepers` and `value` here and in `change` must be total: one
    * of the two sides has to see the other. */
