@@ -31,6 +31,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelProblem.h"
+#include "miura/Support/MemoryReader.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
@@ -135,27 +136,7 @@ template <typename Body> static double timeTeam(int threads, Body body) {
   return seconds;
 }
 
-/// Sums all words, so that nothing is left out; eight independent sums.
-__attribute__((target("avx2"))) static uint64_t
-readMemory(const uint8_t *data, size_t bytes, size_t ahead) {
-  typedef uint64_t Words __attribute__((vector_size(32)));
-  Words sums[8] = {};
-  for (size_t i = 0; i + 256 <= bytes; i += 256) {
-    if (ahead)
-      for (size_t line = 0; line < 256; line += 64)
-        __builtin_prefetch(data + i + ahead + line);
-    for (int j = 0; j < 8; ++j)
-      sums[j] ^= *reinterpret_cast<const Words *>(data + i + 32 * j);
-  }
-  for (int j = 1; j < 8; ++j)
-    sums[0] ^= sums[j];
-  return sums[0][0] ^ sums[0][1] ^ sums[0][2] ^ sums[0][3];
-}
-
 static volatile uint64_t sink;
-
-/// How far ahead the readers prefetch; the best of them is DRAM read.
-static constexpr size_t readers[] = {0, 4096, 8192};
 
 /// The duration below which a quarter of the calls stays: what other jobs on
 /// the machine disturb is slower, never faster.
@@ -210,7 +191,7 @@ static void timeCold(Timed &entry, uint8_t *memory, size_t bytes) {
   CompiledKernel &kernel = *entry.kernel;
   int threads = kernel.problem.threads;
   Copies copies(kernel, memory, bytes);
-  std::vector<double> calls, reads[std::size(readers)];
+  std::vector<double> calls, reads[std::size(miura::kPrefetchDistances)];
   timeTeam(threads, [&](int tid, SpinBarrier &barrier) {
     double last = 0;
     auto lap = [&](std::vector<double> &to) {
@@ -226,12 +207,13 @@ static void timeCold(Timed &entry, uint8_t *memory, size_t bytes) {
       last = lapNow(threads);
       kernel.call(tid, threads, &barrier, leaves);
       lap(calls);
-      size_t reader = copy % std::size(readers);
+      size_t reader = copy % std::size(miura::kPrefetchDistances);
       size_t part = copies.set / threads / 256 * 256;
       barrier.wait();
       last = lapNow(threads);
-      sink = readMemory(copies.begin(copy + copies.count / 2) + tid * part,
-                        part, readers[reader]);
+      sink =
+          miura::readMemory(copies.begin(copy + copies.count / 2) + tid * part,
+                            part, miura::kPrefetchDistances[reader]);
       lap(reads[reader]);
     }
   });

@@ -6,13 +6,12 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Every thread reads its part of a large block once, from end to end, and sums
-/// it, so that nothing can be left out. Three readers (no prefetch, 4 and 8 KiB
-/// ahead), because which is fastest depends on the machine.
+/// Every thread reads its part of a large block once, from end to end.
 ///
 //===----------------------------------------------------------------------===//
 
 #include "Bandwidth.h"
+#include "miura/Support/MemoryReader.h"
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -27,37 +26,6 @@ static constexpr size_t kBytes = size_t(512) << 20;
 
 /// Where sums go.
 static std::atomic<uint64_t> sink;
-
-static inline __attribute__((always_inline)) uint64_t
-readAll(const uint8_t *data, size_t bytes, size_t ahead) {
-  typedef uint64_t Words __attribute__((vector_size(32)));
-  Words sums[8] = {};
-  for (size_t i = 0; i + 256 <= bytes; i += 256) {
-    if (ahead)
-      for (size_t line = 0; line < 256; line += 64)
-        __builtin_prefetch(data + i + ahead + line);
-    for (size_t j = 0; j < 8; ++j)
-      sums[j] ^= *reinterpret_cast<const Words *>(data + i + 32 * j);
-  }
-  for (size_t j = 1; j < 8; ++j)
-    sums[0] ^= sums[j];
-  return sums[0][0] ^ sums[0][1] ^ sums[0][2] ^ sums[0][3];
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static uint64_t
-readAllAvx2(const uint8_t *data, size_t bytes, size_t ahead) {
-  return readAll(data, bytes, ahead);
-}
-#endif
-
-static uint64_t readBest(const uint8_t *data, size_t bytes, size_t ahead) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2"))
-    return readAllAvx2(data, bytes, ahead);
-#endif
-  return readAll(data, bytes, ahead);
-}
 
 llvm::Expected<BandwidthProbe> BandwidthProbe::create(unsigned threads) {
   void *memory = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
@@ -95,7 +63,7 @@ double BandwidthProbe::measure(size_t ahead) {
       std::this_thread::yield();
     if (tid == 0)
       begin = std::chrono::steady_clock::now();
-    sink += readBest(memory + tid * part, part, ahead);
+    sink += miura::readMemory(memory + tid * part, part, ahead);
   };
   std::vector<std::thread> team;
   for (unsigned tid = 1; tid < threads; ++tid)
@@ -110,7 +78,7 @@ double BandwidthProbe::measure(size_t ahead) {
 
 double BandwidthProbe::measure() {
   double best = 0;
-  for (size_t ahead : {0, 4096, 8192})
+  for (size_t ahead : miura::kPrefetchDistances)
     best = std::max(best, measure(ahead));
   return best;
 }
