@@ -49,6 +49,29 @@ Type WeightSource::getElementType() const {
   return cast<RankedTensorType>(leaf->getResult(0).getType()).getElementType();
 }
 
+llvm::Expected<TreePlanPtr> miura::planOperands(WeightExpression op, Type type,
+                                                StringRef name,
+                                                const std::string &kept,
+                                                PlanWeight plan) {
+  std::vector<TreePlanPtr> operands;
+  for (Value operand : op->getOperands())
+    operands.push_back(TreePlan::keep(operand));
+  bool any = false;
+  for (unsigned i : op.getWeightOperands()) {
+    Value operand = op->getOperand(i);
+    auto made = plan(operand, getLeafName(operand, name));
+    if (!made || !kept.empty())
+      return made;
+    if (!*made)
+      continue;
+    operands[i] = std::move(*made);
+    any = true;
+  }
+  if (!any)
+    return TreePlanPtr();
+  return TreePlan::remake(op, type, std::move(operands));
+}
+
 std::string miura::getLeafName(Value value, StringRef name) {
   if (auto weight = dyn_cast_or_null<WeightOp>(getWeightSource(value).leaf))
     return weight.getData().str();

@@ -16,7 +16,8 @@ using namespace mlir;
 using namespace miura;
 using namespace miura::compress;
 
-LogicalResult miura::checkFactorOptions(ModuleOp module, StringRef pass,
+/// An error where what a pass was given is out of range.
+static LogicalResult checkFactorOptions(ModuleOp module, StringRef pass,
                                         const FactorOptions &options) {
   if ((options.rank != 0) + (options.energy != 0) + (options.bytes != 0) != 1)
     return module.emitError() << pass << ": give one of rank, energy and bytes";
@@ -34,7 +35,8 @@ LogicalResult miura::checkFactorOptions(ModuleOp module, StringRef pass,
   return success();
 }
 
-std::string miura::describeFactorOptions(const FactorOptions &options) {
+/// "rank 32", for messages.
+static std::string describeFactorOptions(const FactorOptions &options) {
   std::string text;
   llvm::raw_string_ostream os(text);
   if (options.rank != 0)
@@ -44,6 +46,20 @@ std::string miura::describeFactorOptions(const FactorOptions &options) {
   else
     os << "an energy of " << options.energy;
   return text;
+}
+
+LogicalResult miura::rewriteByFactors(
+    ModuleOp module, LossyRewrite rewrite, const FactorOptions &options,
+    function_ref<llvm::Expected<LayerResult>(Layer &, FileStore &,
+                                             const FactorOptions &)>
+        compute) {
+  if (failed(checkFactorOptions(module, rewrite.pass, options)))
+    return failure();
+  rewrite.scheme = describeFactorOptions(options);
+  rewrite.compute = [&](Layer &layer, FileStore &files) {
+    return compute(layer, files, options);
+  };
+  return rewriteWeights(module, rewrite);
 }
 
 namespace {

@@ -19,13 +19,14 @@
 
 namespace miura {
 
-/// Checks what a pass was given; emits an error where it is out of range.
-mlir::LogicalResult checkFactorOptions(mlir::ModuleOp module,
-                                       llvm::StringRef pass,
-                                       const compress::FactorOptions &options);
-
-/// "rank 32", for messages.
-std::string describeFactorOptions(const compress::FactorOptions &options);
+/// Runs `rewrite`, of which scheme and compute are not set, with `compute` on
+/// every layer; an error where `options` are out of range.
+mlir::LogicalResult
+rewriteByFactors(mlir::ModuleOp module, LossyRewrite rewrite,
+                 const compress::FactorOptions &options,
+                 llvm::function_ref<llvm::Expected<LayerResult>(
+                     Layer &, FileStore &, const compress::FactorOptions &)>
+                     compute);
 
 /// The factors of a matrix of the layer's shape, or why there are none.
 struct LayerFactors {

@@ -62,15 +62,9 @@ struct FactorizeResidual
     LossyRewrite rewrite;
     rewrite.pass = "miura-factorize-residual";
     rewrite.verb = "factorize what is missed of";
-    if (failed(checkFactorOptions(getOperation(), rewrite.pass, options)))
-      return signalPassFailure();
-    rewrite.scheme = describeFactorOptions(options);
     rewrite.include = include;
     rewrite.exclude = exclude;
-    rewrite.compute = [=](Layer &layer, FileStore &files) {
-      return compute(layer, files, options);
-    };
-    if (failed(rewriteWeights(getOperation(), rewrite)))
+    if (failed(rewriteByFactors(getOperation(), rewrite, options, compute)))
       signalPassFailure();
   }
 

@@ -37,26 +37,24 @@ struct FactorizeSvd : miura::impl::FactorizeSvdPassBase<FactorizeSvd> {
     LossyRewrite rewrite;
     rewrite.pass = "miura-factorize-svd";
     rewrite.verb = "factorize";
-    if (failed(checkFactorOptions(getOperation(), rewrite.pass, options)))
-      return signalPassFailure();
-    rewrite.scheme = describeFactorOptions(options);
     rewrite.include = include;
     rewrite.exclude = exclude;
-    rewrite.compute = [=](Layer &layer,
-                          FileStore &files) -> llvm::Expected<LayerResult> {
-      auto values = readNumbers(layer.tree);
-      if (!values)
-        return values.takeError();
-      LayerFactors result = factorizeMatrix(layer, *values, options);
-      if (!result.kept.empty())
-        return LayerResult::keep(result.kept);
-      auto product = planProduct(layer, result.factors, options.type, files);
-      if (!product)
-        return product.takeError();
-      return LayerResult{std::move(*product), ""};
-    };
-    if (failed(rewriteWeights(getOperation(), rewrite)))
+    if (failed(rewriteByFactors(getOperation(), rewrite, options, compute)))
       signalPassFailure();
+  }
+
+  static llvm::Expected<LayerResult> compute(Layer &layer, FileStore &files,
+                                             const FactorOptions &options) {
+    auto values = readNumbers(layer.tree);
+    if (!values)
+      return values.takeError();
+    LayerFactors result = factorizeMatrix(layer, *values, options);
+    if (!result.kept.empty())
+      return LayerResult::keep(result.kept);
+    auto product = planProduct(layer, result.factors, options.type, files);
+    if (!product)
+      return product.takeError();
+    return LayerResult{std::move(*product), ""};
   }
 };
 } // namespace

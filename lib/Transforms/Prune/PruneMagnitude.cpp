@@ -392,24 +392,10 @@ TreePruner::prune(Value value, RankedTensorType type, const std::string &name) {
         << "'); prune the original";
     return TreePlanPtr();
   }
-  std::vector<TreePlanPtr> operands;
-  for (Value operand : op->getOperands())
-    operands.push_back(TreePlan::keep(operand));
-  bool any = false;
-  for (unsigned i : op.getWeightOperands()) {
-    Value operand = op->getOperand(i);
-    auto plan = prune(operand, cast<RankedTensorType>(operand.getType()),
-                      getLeafName(operand, name));
-    if (!plan || !kept.empty())
-      return plan;
-    if (!*plan)
-      continue;
-    operands[i] = std::move(*plan);
-    any = true;
-  }
-  if (!any)
-    return TreePlanPtr();
-  return TreePlan::remake(op, type, std::move(operands));
+  return planOperands(
+      op, type, name, kept, [&](Value operand, const std::string &leaf) {
+        return prune(operand, cast<RankedTensorType>(operand.getType()), leaf);
+      });
 }
 
 //===----------------------------------------------------------------------===//

@@ -409,27 +409,13 @@ llvm::Expected<TreePlanPtr> TreeQuantizer::quantize(Value value,
     return quantizePlaced(value, type, stem.str());
   }
 
-  std::vector<TreePlanPtr> operands;
-  for (Value operand : op->getOperands())
-    operands.push_back(TreePlan::keep(operand));
-  bool any = false;
-  for (unsigned i : op.getWeightOperands()) {
-    Value operand = op->getOperand(i);
-    // Codes times scales are more than a narrow type holds.
-    auto operandType = cast<RankedTensorType>(operand.getType());
-    auto plan = quantize(operand,
-                         operandType.clone(Float32Type::get(type.getContext())),
-                         getLeafName(operand, name));
-    if (!plan || !kept.empty())
-      return plan;
-    if (!*plan)
-      continue;
-    operands[i] = std::move(*plan);
-    any = true;
-  }
-  if (!any)
-    return TreePlanPtr();
-  return TreePlan::remake(op, type, std::move(operands));
+  return planOperands(
+      op, type, name, kept, [&](Value operand, const std::string &leaf) {
+        // Codes times scales are more than a narrow type holds.
+        auto wide = cast<RankedTensorType>(operand.getType())
+                        .clone(Float32Type::get(type.getContext()));
+        return quantize(operand, wide, leaf);
+      });
 }
 
 //===----------------------------------------------------------------------===//

@@ -87,6 +87,16 @@ WeightSource getWeightSource(mlir::Value value);
 /// The symbol of the data below `value`, or `name` where it has none.
 std::string getLeafName(mlir::Value value, llvm::StringRef name);
 
+/// Plans a weight, named `name`, or gives null where it stays as it is.
+using PlanWeight = llvm::function_ref<llvm::Expected<TreePlanPtr>(
+    mlir::Value, const std::string &name)>;
+/// `op` as `type` over what `plan` makes of its operands that are weights; null
+/// where all of them stay, or as soon as `kept` says why the layer does.
+llvm::Expected<TreePlanPtr> planOperands(WeightExpression op, mlir::Type type,
+                                         llvm::StringRef name,
+                                         const std::string &kept,
+                                         PlanWeight plan);
+
 /// Calls `function(row, values)` for every row of `value`: of all its
 /// dimensions but the last taken together. About a megabyte of numbers is held
 /// at a time, or one slice of the first dimension.
