@@ -15,6 +15,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Node.h"
+#include "miura/Compress/Codebooks.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
 using namespace mlir;
@@ -157,27 +158,6 @@ Results matMulNBits(Node &n) {
 /// Codes of four bits, the first of a byte in its upper half, that number the
 /// entries of a table; one scale per block of the flattened weight [N, K].
 Results matMulBnb4(Node &n) {
-  static constexpr float kFp4[16] = {
-      0.0f,         0.005208333333f, 0.66666667f,  1.0f,  0.33333333f,
-      0.5f,         0.16666667f,     0.25f,        0.0f,  -0.005208333333f,
-      -0.66666667f, -1.0f,           -0.33333333f, -0.5f, -0.16666667f,
-      -0.25f};
-  static constexpr float kNf4[16] = {-1.0f,
-                                     -0.6961928009986877f,
-                                     -0.5250730514526367f,
-                                     -0.39491748809814453f,
-                                     -0.28444138169288635f,
-                                     -0.18477343022823334f,
-                                     -0.09105003625154495f,
-                                     0.0f,
-                                     0.07958029955625534f,
-                                     0.16093020141124725f,
-                                     0.24611230194568634f,
-                                     0.33791524171829224f,
-                                     0.44070982933044434f,
-                                     0.5626170039176941f,
-                                     0.7229568362236023f,
-                                     1.0f};
   int64_t block = n.getInt("block_size", 64), type = n.getInt("quant_type", 1);
   int64_t columns = n.getInt("N", 0), inner = n.getInt("K", 0);
   if (block < 1 || columns < 1 || inner < 1 || type < 0 || type > 1)
@@ -186,8 +166,9 @@ Results matMulBnb4(Node &n) {
     return n.error() << "has a weight that is not transposed";
   Type f32 = n.getF32Type();
   Value table = arith::ConstantOp::create(
-      n, DenseElementsAttr::get(RankedTensorType::get({16}, f32),
-                                ArrayRef<float>(type == 1 ? kNf4 : kFp4)));
+      n, DenseElementsAttr::get(
+             RankedTensorType::get({16}, f32),
+             ArrayRef<float>(type == 1 ? compress::kNf4 : compress::kFp4)));
   int64_t count = columns * inner;
   Value codes = n.reshape(n[1], {n.index((count + 1) / 2)});
   Value scales = n.reshape(n[2], {n.index((count + block - 1) / block)});

@@ -11,13 +11,12 @@
 /// or an embedding of an expression of these very numbers, so it needs no
 /// certificate. A node that contradicts its operator is an error.
 ///
-/// Source: ONNX Runtime, docs/ContribOperators.md. The tables of four-bit
-/// floats are those of Dettmers et al. (QLoRA), arXiv:2305.14314, appendix E,
-/// and of its FP4 variant, as the operator defines them.
+/// Source: ONNX Runtime, docs/ContribOperators.md.
 ///
 //===----------------------------------------------------------------------===//
 
 #include "Raiser.h"
+#include "miura/Compress/Codebooks.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include <numeric>
 
@@ -164,38 +163,6 @@ bool Raiser::raiseMatMulNBits(OnnxNodeOp op) {
 bool Raiser::raiseMatMulBnb4(OnnxNodeOp op) {
   if (!isOperator(op, "MatMulBnb4"))
     return false;
-  static const float fp4[16] = {0,
-                                5.208333333e-03f,
-                                0.66666667f,
-                                1.0f,
-                                0.33333333f,
-                                0.5f,
-                                0.16666667f,
-                                0.25f,
-                                -0.0f,
-                                -5.208333333e-03f,
-                                -0.66666667f,
-                                -1.0f,
-                                -0.33333333f,
-                                -0.5f,
-                                -0.16666667f,
-                                -0.25f};
-  static const float nf4[16] = {-1.0f,
-                                -0.6961928009986877f,
-                                -0.5250730514526367f,
-                                -0.39491748809814453f,
-                                -0.28444138169288635f,
-                                -0.18477343022823334f,
-                                -0.09105003625154495f,
-                                0.0f,
-                                0.07958029955625534f,
-                                0.16093020141124725f,
-                                0.24611230194568634f,
-                                0.33791524171829224f,
-                                0.44070982933044434f,
-                                0.5626170039176941f,
-                                0.7229568362236023f,
-                                1.0f};
   int64_t inner = getInt(op, "K", 0), outer = getInt(op, "N", 0);
   int64_t block = getInt(op, "block_size", 0),
           kind = getInt(op, "quant_type", -1);
@@ -262,7 +229,8 @@ bool Raiser::raiseMatMulBnb4(OnnxNodeOp op) {
   auto tableType = RankedTensorType::get({16, 1}, builder.getF32Type());
   Value table = arith::ConstantOp::create(
       builder, loc,
-      DenseElementsAttr::get(tableType, ArrayRef<float>(kind ? nf4 : fp4, 16)));
+      DenseElementsAttr::get(
+          tableType, ArrayRef<float>(kind ? compress::kNf4 : compress::kFp4)));
   Value looked = LookupOp::create(builder, loc,
                                   codesType.clone((Type)builder.getF32Type()),
                                   *packed, table);
