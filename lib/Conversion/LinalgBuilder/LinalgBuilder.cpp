@@ -15,6 +15,8 @@
 #include "miura/Conversion/LinalgBuilder/LinalgBuilder.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -304,6 +306,25 @@ Value LinalgBuilder::multiplyAdd(Value a, Value b, Value c) {
   auto flags = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
   Value product = arith::MulFOp::create(*this, a, b, flags);
   return arith::AddFOp::create(*this, c, product, flags);
+}
+
+Value LinalgBuilder::sigmoid(Value x) {
+  Value one = constant(x.getType(), 1);
+  Value minus = arith::NegFOp::create(*this, x);
+  return div(one, add(one, math::ExpOp::create(*this, minus)));
+}
+
+Value LinalgBuilder::branch(Value condition,
+                            function_ref<Value(LinalgBuilder &)> ifTrue,
+                            function_ref<Value(LinalgBuilder &)> ifFalse) {
+  auto region = [](function_ref<Value(LinalgBuilder &)> body) {
+    return [body](OpBuilder &nested, Location loc) {
+      LinalgBuilder inner(loc, nested);
+      scf::YieldOp::create(inner, body(inner));
+    };
+  };
+  return scf::IfOp::create(*this, condition, region(ifTrue), region(ifFalse))
+      .getResult(0);
 }
 
 Value LinalgBuilder::convert(Value value, Type to, bool fromUnsigned,

@@ -18,7 +18,6 @@
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include <limits>
 
@@ -252,18 +251,13 @@ struct LowerCacheAppend : OpConversionPattern<CacheAppendOp> {
           Value isNew =
               arith::CmpIOp::create(b, arith::CmpIPredicate::ult, t, added);
           // An update of length 0 has no element that could be read instead.
-          auto branch = scf::IfOp::create(
-              b, isNew,
-              [&](OpBuilder &nested, Location loc) {
-                LinalgBuilder inner(loc, nested);
-                Value value = inner.extract(update, {i[0], i[1], t, i[3]});
-                scf::YieldOp::create(inner, inner.convert(value, element));
+          return b.branch(
+              isNew,
+              [&](LinalgBuilder &b) {
+                return b.convert(b.extract(update, {i[0], i[1], t, i[3]}),
+                                 element);
               },
-              [&](OpBuilder &nested, Location loc) {
-                LinalgBuilder inner(loc, nested);
-                scf::YieldOp::create(inner, inner.extract(cache, i));
-              });
-          return branch.getResult(0);
+              [&](LinalgBuilder &b) { return b.extract(cache, i); });
         });
     rewriter.replaceOp(
         op, b.as(result, getTypeConverter()->convertType(op.getType())));

@@ -18,7 +18,6 @@
 #include "Node.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace miura;
@@ -229,19 +228,12 @@ Value appended(Node &n, Value past, Value fresh) {
   sizes[2] = n.addIndex(length, sizes[2]);
   return n.generate(n.element(fresh), sizes, [&](B &b, ValueRange at) {
     Value isPast = compare(b, Predicate::ult, at[2], length);
-    auto branch = scf::IfOp::create(
-        b, isPast,
-        [&](OpBuilder &nested, Location loc) {
-          B inner(loc, nested);
-          scf::YieldOp::create(inner, inner.extract(past, at));
-        },
-        [&](OpBuilder &nested, Location loc) {
-          B inner(loc, nested);
-          Value i = inner.subIndex(at[2], length);
-          scf::YieldOp::create(inner,
-                               inner.extract(fresh, {at[0], at[1], i, at[3]}));
+    return b.branch(
+        isPast, [&](B &b) { return b.extract(past, at); },
+        [&](B &b) {
+          Value i = b.subIndex(at[2], length);
+          return b.extract(fresh, {at[0], at[1], i, at[3]});
         });
-    return branch.getResult(0);
   });
 }
 
@@ -357,37 +349,21 @@ Value appendedByRow(Node &n, Value past, Value fresh, Value total,
     Value i = b.subIndex(at[2], length);
     Value isFresh = compare(b, Predicate::ult, i, count);
     // A row that is shorter than the buffer has zeros behind its end.
-    auto branch = scf::IfOp::create(
-        b, isFresh,
-        [&](OpBuilder &nested, Location loc) {
-          B inner(loc, nested);
-          Value place =
-              inner.max(inner.min(i, inner.subIndex(count, one)), zero);
-          scf::YieldOp::create(
-              inner, inner.extract(fresh, {at[0], at[1], place, at[3]}));
+    return b.branch(
+        isFresh,
+        [&](B &b) {
+          Value place = b.max(b.min(i, b.subIndex(count, one)), zero);
+          return b.extract(fresh, {at[0], at[1], place, at[3]});
         },
-        [&](OpBuilder &nested, Location loc) {
-          B inner(loc, nested);
-          if (!past) {
-            scf::YieldOp::create(inner, inner.constant(element, 0));
-            return;
-          }
-          Value isPast =
-              both(inner, compare(inner, Predicate::slt, at[2], length),
-                   compare(inner, Predicate::ult, at[2], pastLength));
-          auto old = scf::IfOp::create(
-              inner, isPast,
-              [&](OpBuilder &deeper, Location loc) {
-                B b(loc, deeper);
-                scf::YieldOp::create(b, b.extract(past, at));
-              },
-              [&](OpBuilder &deeper, Location loc) {
-                B b(loc, deeper);
-                scf::YieldOp::create(b, b.constant(element, 0));
-              });
-          scf::YieldOp::create(inner, old.getResult(0));
+        [&](B &b) {
+          if (!past)
+            return b.constant(element, 0);
+          Value isPast = both(b, compare(b, Predicate::slt, at[2], length),
+                              compare(b, Predicate::ult, at[2], pastLength));
+          return b.branch(
+              isPast, [&](B &b) { return b.extract(past, at); },
+              [&](B &b) { return b.constant(element, 0); });
         });
-    return branch.getResult(0);
   });
 }
 

@@ -177,17 +177,9 @@ Value collect(B &b, Value slices, Value slice, Value turn) {
   Value all = b.generate(element, sizes, [&](B &b, ValueRange at) {
     Value isOld =
         b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::ult, at[0], count);
-    auto branch = scf::IfOp::create(
-        b, isOld,
-        [&](OpBuilder &nested, Location loc) {
-          B inner(loc, nested);
-          scf::YieldOp::create(inner, inner.extract(slices, at));
-        },
-        [&](OpBuilder &nested, Location loc) {
-          B inner(loc, nested);
-          scf::YieldOp::create(inner, inner.extract(slice, at.drop_front()));
-        });
-    return branch.getResult(0);
+    return b.branch(
+        isOld, [&](B &b) { return b.extract(slices, at); },
+        [&](B &b) { return b.extract(slice, at.drop_front()); });
   });
   return b.as(all, slices.getType());
 }

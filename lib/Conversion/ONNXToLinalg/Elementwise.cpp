@@ -60,11 +60,7 @@ Value bitwiseNot(Node &, B &b, Value v) {
   return b.createOrFold<arith::XOrIOp>(v, b.constant(v.getType(), -1));
 }
 Value reciprocal(Node &, B &b, Value v) { return b.div(one(b, v), v); }
-Value sigmoid(Node &, B &b, Value v) {
-  Value minus = arith::NegFOp::create(b, v);
-  Value exponential = math::ExpOp::create(b, minus);
-  return b.div(one(b, v), b.add(one(b, v), exponential));
-}
+Value sigmoid(Node &, B &b, Value v) { return b.sigmoid(v); }
 Value relu(Node &, B &b, Value v) { return b.max(v, zero(b, v)); }
 Value leakyRelu(Node &n, B &b, Value v) {
   Value slope = b.constant(v.getType(), n.getFloat("alpha", 0.01));
@@ -117,11 +113,11 @@ Value gelu(Node &n, B &b, Value v) {
 }
 Value quickGelu(Node &n, B &b, Value v) {
   Value scaled = b.mul(b.constant(v.getType(), n.getFloat("alpha", 1.702)), v);
-  return b.mul(v, sigmoid(n, b, scaled));
+  return b.mul(v, b.sigmoid(scaled));
 }
 Value swish(Node &n, B &b, Value v) {
   Value scaled = b.mul(b.constant(v.getType(), n.getFloat("alpha", 1)), v);
-  return b.mul(v, sigmoid(n, b, scaled));
+  return b.mul(v, b.sigmoid(scaled));
 }
 Value sign(Node &n, B &b, Value v) {
   Value below, above, zeroValue = zero(b, v);

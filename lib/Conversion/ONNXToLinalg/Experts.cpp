@@ -24,11 +24,6 @@ namespace {
 
 using B = LinalgBuilder;
 
-Value sigmoid(B &b, Value x) {
-  Value one = b.constant(x.getType(), 1), zero = b.constant(x.getType(), 0);
-  return b.div(one, b.add(one, math::ExpOp::create(b, b.sub(zero, x))));
-}
-
 /// The share of each expert in each token, [tokens, experts]: 0 but for the
 /// `chosen` largest of `scores`, of equal ones the first.
 Value getShares(Node &n, Value scores, int64_t chosen, bool normalized) {
@@ -139,7 +134,7 @@ Results mixtureOfExperts(Node &n) {
       if (kind == "relu")
         y = b.max(y, b.constant(f32, 0));
       if (kind == "silu")
-        y = b.mul(y, sigmoid(b, y));
+        y = b.mul(y, b.sigmoid(y));
       return gate ? b.mul(y, b.extract(gate, at)) : y;
     }
     // Gate and linear part in turn, or one after the other.
@@ -154,7 +149,7 @@ Results mixtureOfExperts(Node &n) {
       g = b.min(g, b.constant(f32, limit));
       l = b.min(b.max(l, b.constant(f32, -limit)), b.constant(f32, limit));
     }
-    Value turned = sigmoid(b, b.mul(g, b.constant(f32, alpha)));
+    Value turned = b.sigmoid(b.mul(g, b.constant(f32, alpha)));
     return b.mul(b.mul(g, turned), b.add(l, b.constant(f32, beta)));
   });
   Value down = multiply(n, active, n[Down], optional(DownBias));

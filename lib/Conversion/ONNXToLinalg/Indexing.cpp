@@ -285,16 +285,9 @@ Results pad(Node &n) {
         if (mode != "constant")
           return b.extract(x, place);
         // An empty source has no element to read.
-        auto branch = scf::IfOp::create(
-            b, inside,
-            [&](OpBuilder &nested, Location loc) {
-              B inner(loc, nested);
-              scf::YieldOp::create(inner, inner.extract(x, place));
-            },
-            [&](OpBuilder &nested, Location loc) {
-              scf::YieldOp::create(nested, loc, fill);
-            });
-        return branch.getResult(0);
+        return b.branch(
+            inside, [&](B &b) { return b.extract(x, place); },
+            [&](B &) { return fill; });
       })}};
 }
 

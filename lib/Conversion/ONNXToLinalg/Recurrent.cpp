@@ -25,11 +25,6 @@ namespace {
 
 using B = LinalgBuilder;
 
-Value sigmoid(B &b, Value x) {
-  Value one = b.constant(x.getType(), 1), zero = b.constant(x.getType(), 0);
-  return b.div(one, b.add(one, math::ExpOp::create(b, b.sub(zero, x))));
-}
-
 /// x [rows, inner] · w[direction] ᵀ for w [directions, columns, inner].
 Value multiply(B &b, Value x, Value w, Value direction) {
   Type element = b.element(x);
@@ -97,12 +92,12 @@ Results lstm(Node &n) {
           SmallVector<Value> sizes{batch, size};
           Value cell = b.generate(element, sizes, [&](B &b, ValueRange at) {
             Value kept =
-                b.mul(sigmoid(b, gate(b, at, 2)), b.extract(carried[2], at));
+                b.mul(b.sigmoid(gate(b, at, 2)), b.extract(carried[2], at));
             Value fresh = math::TanhOp::create(b, gate(b, at, 3));
-            return b.add(kept, b.mul(sigmoid(b, gate(b, at, 0)), fresh));
+            return b.add(kept, b.mul(b.sigmoid(gate(b, at, 0)), fresh));
           });
           Value hidden = b.generate(element, sizes, [&](B &b, ValueRange at) {
-            Value open = sigmoid(b, gate(b, at, 1));
+            Value open = b.sigmoid(gate(b, at, 1));
             return b.mul(open, math::TanhOp::create(b, b.extract(cell, at)));
           });
           SmallVector<OpFoldResult> offsets{

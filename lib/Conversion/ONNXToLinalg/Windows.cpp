@@ -13,7 +13,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "Node.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace miura;
@@ -120,18 +119,11 @@ Value padFor(Node &n, Value x, const Windows &w, int64_t first, Value fill,
           within, b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::ult,
                                                 at[first + d], w.padded[d]));
     }
-    auto branch = scf::IfOp::create(
-        b, inside,
-        [&](OpBuilder &nested, Location loc) {
-          B inner(loc, nested);
-          scf::YieldOp::create(inner, inner.extract(x, place));
-        },
-        [&](OpBuilder &nested, Location loc) {
-          B inner(loc, nested);
-          scf::YieldOp::create(inner, Value(arith::SelectOp::create(
-                                          inner, within, fill, beyond)));
+    return b.branch(
+        inside, [&](B &b) { return b.extract(x, place); },
+        [&](B &b) -> Value {
+          return arith::SelectOp::create(b, within, fill, beyond);
         });
-    return branch.getResult(0);
   });
 }
 

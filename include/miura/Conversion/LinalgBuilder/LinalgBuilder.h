@@ -107,6 +107,11 @@ public:
 
   //===--- Scalars of any float or integer type ---===//
   Value constant(mlir::Type type, double value);
+  /// `ifTrue` or `ifFalse`, of which only one is computed: what the other would
+  /// read need not be there.
+  Value branch(Value condition,
+               llvm::function_ref<Value(LinalgBuilder &)> ifTrue,
+               llvm::function_ref<Value(LinalgBuilder &)> ifFalse);
   Value add(Value a, Value b);
   Value sub(Value a, Value b);
   Value mul(Value a, Value b);
@@ -116,6 +121,8 @@ public:
   /// a·b added to c; sums of products in the reference may be reassociated,
   /// so that LLVM can keep several partial sums.
   Value multiplyAdd(Value a, Value b, Value c);
+  /// 1 / (1 + exp(−x))
+  Value sigmoid(Value x);
   /// Conversion between any two number types as C does it (floats to integers
   /// toward zero); to i1, whether the value is not zero.
   Value convert(Value value, mlir::Type to, bool fromUnsigned = false,
