@@ -178,26 +178,11 @@ FailureOr<PackOperand> Packer::getSource(Value value, Location loc,
   int64_t bytes = getStoredBytes(type);
   if (elements.isSplat() || static_cast<int64_t>(raw.size()) != bytes) {
     // Narrow elements stand in bytes here, and in a bit stream in a file.
-    HostTensor numbers;
-    numbers.type = type;
-    if (isa<FloatType>(type.getElementType())) {
-      for (APFloat number : elements.getValues<APFloat>()) {
-        bool lost;
-        number.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven,
-                       &lost);
-        numbers.floats.push_back(number.convertToFloat());
-      }
-      if (!type.getElementType().isF64())
-        storage = writeHostTensor(numbers);
-    } else if (type.getElementTypeBitWidth() <= 32) {
-      for (APInt number : elements.getValues<APInt>())
-        numbers.ints.push_back(number.getSExtValue());
-      storage = writeHostTensor(numbers);
-    }
-    if (storage.empty()) { // 64-bit splat
+    if (type.getElementTypeBitWidth() <= 32)
+      storage = writeHostTensor(readConstant(elements));
+    else // 64-bit splat
       for (int64_t i = 0; i < type.getNumElements(); ++i)
         storage.insert(storage.end(), raw.begin(), raw.end());
-    }
     return PackOperand{type, storage};
   }
   return PackOperand{

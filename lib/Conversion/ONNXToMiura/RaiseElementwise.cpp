@@ -199,7 +199,7 @@ static Value makeCast(OpBuilder &builder, OnnxNodeOp op) {
 void Raiser::raiseElementwise() {
   forEachNode([&](OnnxNodeOp op) {
     if (op->getNumResults() != 1 || op.getNumOperands() == 0 ||
-        (!op.getDomain().empty() && op.getDomain() != "ai.onnx"))
+        !op.hasStandardDomain())
       return;
     Value result = op.getResult(0);
     const Shape *shape = analysis.getShape(result);

@@ -192,7 +192,7 @@ void Raiser::emitLayerNorm(Value normalized, Value x, double epsilon) {
 
 bool Raiser::raiseFusedNorm(OnnxNodeOp op) {
   StringRef type = op.getOpType();
-  bool standard = op.getDomain().empty() || op.getDomain() == "ai.onnx";
+  bool standard = op.hasStandardDomain();
   bool microsoft = op.getDomain() == "com.microsoft";
   bool skip = microsoft && type.starts_with("Skip");
   bool rms = (standard && (type == "RMSNormalization" ||

@@ -23,27 +23,10 @@ using namespace mlir;
 using namespace miura;
 using namespace miura::symbolic;
 
-/// Calls `f` on what a value's elements come from, itself first; sizes that are
-/// read off tensors do not count.
-static void walkSources(Value value, llvm::SmallDenseSet<Value> &seen,
-                        llvm::function_ref<void(Value)> f) {
-  if (!seen.insert(value).second)
-    return;
-  f(value);
-  Operation *op = value.getDefiningOp();
-  auto node = dyn_cast_or_null<OnnxNodeOp>(op);
-  if (!op || isa<tensor::DimOp, PositionsOp>(op) || isNode(node, "Shape") ||
-      isNode(node, "Size"))
-    return;
-  for (Value operand : op->getOperands())
-    walkSources(operand, seen, f);
-}
-
 /// The integer arguments with a sequence that a value's elements come from.
 static SmallVector<BlockArgument> getArguments(Value value) {
   SmallVector<BlockArgument> found;
-  llvm::SmallDenseSet<Value> seen;
-  walkSources(value, seen, [&](Value source) {
+  walkElementSources(value, [&](Value source) {
     auto argument = dyn_cast<BlockArgument>(source);
     auto type = dyn_cast<RankedTensorType>(source.getType());
     if (argument && type && type.getRank() > 0 &&
@@ -277,10 +260,9 @@ Value Raiser::perRow(Value value, BlockArgument tokens,
 void Raiser::takeNewPositions(EmbeddingOp op, BlockArgument tokens) {
   // Somewhere on the way a value over all keys is cut to the last ones.
   Shape sizes = *analysis.getShape(tokens);
-  llvm::SmallDenseSet<Value> seen;
   SmallVector<Value> cuts;
   bool counts = false;
-  walkSources(op.getIndices(), seen, [&](Value value) {
+  walkElementSources(op.getIndices(), [&](Value value) {
     counts |= static_cast<bool>(getNode(value, "CumSum"));
     if (getNode(value, "Slice"))
       cuts.push_back(value);
@@ -319,13 +301,11 @@ void Raiser::takeNewPositions(EmbeddingOp op, BlockArgument tokens) {
 void Raiser::raisePositions() {
   // A table of angles is no embedding.
   func.walk([&](RopeOp rope) {
-    llvm::SmallDenseSet<Value> seen;
     SmallVector<EmbeddingOp> tables;
-    for (Value angle : {rope.getCos(), rope.getSin()})
-      walkSources(angle, seen, [&](Value source) {
-        if (auto table = source.getDefiningOp<EmbeddingOp>())
-          tables.push_back(table);
-      });
+    walkElementSources({rope.getCos(), rope.getSin()}, [&](Value source) {
+      if (auto table = source.getDefiningOp<EmbeddingOp>())
+        tables.push_back(table);
+    });
     for (EmbeddingOp table : tables) {
       builder.setInsertionPoint(table);
       Value rows = TakeRowsOp::create(builder, table.getLoc(), table.getType(),

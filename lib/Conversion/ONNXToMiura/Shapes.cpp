@@ -212,7 +212,7 @@ std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
   const Shape *first = input ? getShape(input) : nullptr;
   if (op.getDomain() == "com.microsoft")
     return computeMicrosoftShape(op, first, result);
-  if (!op.getDomain().empty() && op.getDomain() != "ai.onnx")
+  if (!op.hasStandardDomain())
     return std::nullopt;
   auto axisOf = [&](int64_t otherwise, int64_t rank) {
     int64_t axis = getInt(op, "axis", otherwise);

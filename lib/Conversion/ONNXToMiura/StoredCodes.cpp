@@ -52,20 +52,7 @@ FailureOr<ArrayRef<uint8_t>> StoredCodes::read(Value stored,
   DenseElementsAttr elements = getElements(stored);
   if (!elements)
     return failure();
-  HostTensor numbers;
-  numbers.type = cast<RankedTensorType>(stored.getType());
-  if (isa<FloatType>(elements.getElementType())) {
-    for (APFloat number : elements.getValues<APFloat>()) {
-      bool lossy;
-      number.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven,
-                     &lossy);
-      numbers.floats.push_back(number.convertToFloat());
-    }
-  } else {
-    for (const APInt &number : elements.getValues<APInt>())
-      numbers.ints.push_back((int32_t)number.getZExtValue());
-  }
-  storage = writeHostTensor(numbers);
+  storage = writeHostTensor(readConstant(elements));
   return ArrayRef<uint8_t>(storage);
 }
 

@@ -30,12 +30,8 @@ using Shape = TensorAnalysis::Shape;
 // Reading nodes
 //===----------------------------------------------------------------------===//
 
-static bool isStandardDomain(StringRef domain) {
-  return domain.empty() || domain == "ai.onnx";
-}
-
 bool miura::isNode(OnnxNodeOp op, StringRef opType) {
-  return op && isStandardDomain(op.getDomain()) && op.getOpType() == opType;
+  return op && op.hasStandardDomain() && op.getOpType() == opType;
 }
 
 OnnxNodeOp miura::getNode(Value value, StringRef opType) {
@@ -386,7 +382,7 @@ Value TensorAnalysis::stepThroughView(Value value, Indices &indices) {
     return merge.getInput();
   }
   auto op = dyn_cast_or_null<OnnxNodeOp>(def);
-  if (!op || !isStandardDomain(op.getDomain()) || op.getNumOperands() == 0 ||
+  if (!op || !op.hasStandardDomain() || op.getNumOperands() == 0 ||
       value != op.getResult(0))
     return {};
   Value source = getInput(op, 0);
@@ -546,7 +542,7 @@ Expr TensorAnalysis::computeElement(Value value, ArrayRef<Expr> indices) {
   if (Value source = stepThroughView(value, at))
     return getElement(source, at);
   auto op = dyn_cast<OnnxNodeOp>(def);
-  if (!op || !isStandardDomain(op.getDomain()) || op.getNumRegions() > 0)
+  if (!op || !op.hasStandardDomain() || op.getNumRegions() > 0)
     return nullptr;
 
   StringRef type = op.getOpType();

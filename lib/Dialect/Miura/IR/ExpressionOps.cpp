@@ -13,6 +13,7 @@
 
 #include "ExpressionUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
@@ -608,32 +609,57 @@ LogicalResult ApproximateOp::verifySymbolUses(SymbolTableCollection &symbols) {
 // Trees
 //===----------------------------------------------------------------------===//
 
+void miura::walkElementSources(ArrayRef<Value> values,
+                               function_ref<void(Value)> f) {
+  SmallPtrSet<Value, 16> seen;
+  SmallVector<Value> open(llvm::reverse(values));
+  while (!open.empty()) {
+    Value value = open.pop_back_val();
+    if (!seen.insert(value).second)
+      continue;
+    f(value);
+    Operation *op = value.getDefiningOp();
+    auto node = dyn_cast_or_null<OnnxNodeOp>(op);
+    if (!op || isa<tensor::DimOp, PositionsOp>(op) ||
+        (node && node.hasStandardDomain() &&
+         (node.getOpType() == "Shape" || node.getOpType() == "Size")))
+      continue;
+    // The first operand is visited first, with what is behind it.
+    for (Value operand : llvm::reverse(op->getOperands()))
+      open.push_back(operand);
+  }
+}
+
 bool miura::isWeightExpression(Value value) {
   Operation *op = value.getDefiningOp();
   return op &&
          (isa<WeightExpression>(op) || op->hasTrait<OpTrait::ConstantLike>());
 }
 
-static FailureOr<HostTensor> evaluateConstant(Value value) {
-  DenseElementsAttr attr;
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || !matchPattern(value, m_Constant(&attr))) {
-    emitError(value.getLoc(), "is not a weight expression");
-    return failure();
-  }
+HostTensor miura::readConstant(DenseElementsAttr constant) {
   HostTensor result;
-  result.type = type;
+  result.type = cast<RankedTensorType>(constant.getType());
   if (result.isFloat())
-    for (APFloat element : attr.getValues<APFloat>()) {
+    for (APFloat element : constant.getValues<APFloat>()) {
       bool lossy;
       element.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven,
                       &lossy);
       result.floats.push_back(element.convertToFloat());
     }
   else
-    for (const APInt &element : attr.getValues<APInt>())
+    for (const APInt &element : constant.getValues<APInt>())
       result.ints.push_back((int32_t)element.getSExtValue());
   return result;
+}
+
+static FailureOr<HostTensor> evaluateConstant(Value value) {
+  DenseElementsAttr constant;
+  if (!isa<RankedTensorType>(value.getType()) ||
+      !matchPattern(value, m_Constant(&constant))) {
+    emitError(value.getLoc(), "is not a weight expression");
+    return failure();
+  }
+  return readConstant(constant);
 }
 
 FailureOr<HostTensor> miura::evaluateExpression(Value value) {

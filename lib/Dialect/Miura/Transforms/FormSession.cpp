@@ -166,22 +166,6 @@ LogicalResult SessionBuilder::readLayers() {
   return checkPositions();
 }
 
-/// Calls `f` on the arguments and ops whose elements reach `value`: a size that
-/// is read off a tensor does not count.
-static void walkSources(Value value, llvm::SmallDenseSet<Value> &seen,
-                        llvm::function_ref<void(Value)> f) {
-  if (!seen.insert(value).second)
-    return;
-  f(value);
-  Operation *op = value.getDefiningOp();
-  auto node = dyn_cast_or_null<OnnxNodeOp>(op);
-  if (!op || isa<tensor::DimOp, PositionsOp>(op) ||
-      (node && (node.getOpType() == "Shape" || node.getOpType() == "Size")))
-    return;
-  for (Value operand : op->getOperands())
-    walkSources(operand, seen, f);
-}
-
 /// A mask that a session can compute over the slots of its cache: one that
 /// says of every key the same to all queries, and is computed from nothing but
 /// the argument with the role of the mask.
@@ -191,8 +175,7 @@ LogicalResult SessionBuilder::checkMask(AttentionOp attention) {
     return success();
   auto type = cast<RankedTensorType>(value.getType());
   bool good = type.getDimSize(2) == 1 && type.getElementType().isF32();
-  llvm::SmallDenseSet<Value> seen;
-  walkSources(value, seen, [&](Value source) {
+  walkElementSources(value, [&](Value source) {
     auto argument = dyn_cast<BlockArgument>(source);
     if ((argument && argument != mask) || source.getDefiningOp<PositionsOp>())
       good = false;
@@ -209,8 +192,7 @@ LogicalResult SessionBuilder::checkMask(AttentionOp attention) {
 LogicalResult SessionBuilder::checkPositions() {
   auto check = [&](Operation *op, Value value, bool orTokens) -> LogicalResult {
     bool found = false;
-    llvm::SmallDenseSet<Value> seen;
-    walkSources(value, seen, [&](Value source) {
+    walkElementSources(value, [&](Value source) {
       found |= (positions && source == positions) ||
                (orTokens && source == tokens) ||
                isa_and_nonnull<PositionsOp, TakeNewOp>(source.getDefiningOp());

@@ -45,6 +45,12 @@ inline constexpr llvm::StringLiteral kSessionAttrName = "miura.session";
 /// small constant inside one).
 bool isWeightExpression(mlir::Value value);
 
+/// Calls `f` once on each of `values` and of the arguments and results that
+/// their elements come from. Sizes that are read off tensors, and the operands
+/// of positions, do not count.
+void walkElementSources(llvm::ArrayRef<mlir::Value> values,
+                        llvm::function_ref<void(mlir::Value)> f);
+
 /// The numbers of the expression that `value` is the root of: evaluates the
 /// tree bottom up with the module's weight store.
 mlir::FailureOr<HostTensor> evaluateExpression(mlir::Value value);
@@ -58,6 +64,9 @@ evaluateExpressionRows(mlir::Value value, int64_t first, int64_t count);
 /// the weight with its last two dimensions swapped, read from its file.
 mlir::FailureOr<HostTensor> readWeightRows(WeightDataOp data, bool transposed,
                                            int64_t first, int64_t count);
+
+/// A constant's numbers: floats as f32, integers by their sign in 32 bits.
+HostTensor readConstant(mlir::DenseElementsAttr constant);
 
 /// The bytes that the leaves of `value` take in a file, each weight_data once.
 int64_t getFileBytes(mlir::Value value);

@@ -39,6 +39,12 @@ def Miura_OnnxNodeOp : Miura_Op<"onnx_node"> {
   let regions = (region VariadicRegion<AnyRegion>:$bodies);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether the operator is of ONNX's own domain, by either of its names.
+    bool hasStandardDomain() {
+      return getDomain().empty() || getDomain() == "ai.onnx";
+    }
+  }];
 }
 
 def Miura_OnnxYieldOp : Miura_Op<"onnx_yield", [Terminator, Pure, ReturnLike]> {
