@@ -179,7 +179,7 @@ exceed 1. MODEL is compiled first where it is not compiled code, and kept.
 
 Example:
   $ miura bench model.so --threads 2
-  decode        512.3 tokens/s, 0.81 of memory's 18.9 GB/s
-  prefill      3377.0 tokens/s
+  decode        747.8 tokens/s, 1.32 of memory's 44.0 GB/s
+  prefill     11900.3 tokens/s
 )",
                                              run};

@@ -160,6 +160,8 @@ static ExitCode run(Invocation &invocation) {
   double decodeSeconds = secondsSince(begin);
   write(decoder.finish());
   invocation.printText("\n");
+  // What follows on standard error comes after the text.
+  llvm::outs().flush();
   if (reason == "capacity")
     invocation.progress() << "miura: stopped: the sequence has the "
                           << info.context

@@ -79,6 +79,6 @@ metadata go to OUT.mlir.meta.
 
 Example:
   $ miura import model.onnx -o model.mlir
-  model.onnx: 523 nodes, 41 weights
+  model.onnx: 455 nodes, 43 weights
 )",
                                               run};

@@ -134,7 +134,9 @@ last line count the whole artifact.
 
 Example:
   $ miura inspect model.miura
-  layer                                   scheme           shape    bits       bytes     error
-  model.embed_tokens.weight               int4/32      32000x288   4.500     5184000   0.08011
+  layer                 scheme      shape    bits      bytes    error
+  model.lm_head.weight  int4/32  32000x288   4.500   5184000  0.13621
+  …
+  15191736 parameters in 8648387 bytes, 8558304 of them resident: 4.554 bits per weight
 )",
                                                run};

@@ -427,7 +427,7 @@ too. With --no-raise it lowers the file's nodes one by one as they are.
 
 Example:
   $ miura run model.onnx --inputs test_data_set_0 --inputs test_data_set_1 --check
-  test_data_set_0: 13 outputs, largest error 1.1e-06 ('present.5.value')
-  test_data_set_1: 13 outputs, largest error 9.2e-07 ('present.5.value')
+  test_data_set_0: 13 outputs, largest error 2.6e-06 ('logits')
+  test_data_set_1: 13 outputs, largest error 1.0e-06 ('logits')
 )",
                                            run};
