@@ -22,8 +22,8 @@
 namespace miura {
 
 struct CompileOptions {
-  /// The output: .so (.wasm for wasm32), .o, or .s for a look at the assembly. Its weights go to
-  /// OUTPUT.weights.
+  /// The output: .so (.wasm for wasm32), .o, or .s for a look at the assembly.
+  /// Its weights go to OUTPUT.weights.
   std::string output;
   /// As codegen::chooseTarget takes it; empty: this machine.
   std::string target;
