@@ -122,8 +122,7 @@ static FailureOr<std::string> makeName(ModuleOp module,
   hasher.update(os.str());
   std::string executable = getExecutable();
   addStamp(hasher, executable);
-  if (llvm::Expected<std::string> runtime =
-          findRuntime(executable, target.triple))
+  if (llvm::Expected<std::string> runtime = findRuntime(executable))
     addStamp(hasher, *runtime);
   else
     llvm::consumeError(runtime.takeError());

@@ -16,7 +16,7 @@
 #include "miura/Driver/Invocation.h"
 #include "Interrupt.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
-#include "miura/Driver/Registry.h"
+#include "miura/Pipelines/Registry.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Verifier.h"

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "miura/Driver/Registry.h"
+#include "miura/Pipelines/Registry.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "llvm/Support/FileSystem.h"
@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
   setDefaultFolder(llvm::ArrayRef<char *>(argv, argc));
   mlir::DialectRegistry registry;
   mlir::registerAllPasses();
-  miura::driver::registerAllMiura(registry);
+  miura::registerAllMiura(registry);
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Miura's pass driver\n", registry));
 }

@@ -7,21 +7,25 @@
 ///
 /// \file
 /// One list of the dialects, external models and passes that the driver's
-/// commands and miura-opt use.
+/// commands, miura-opt and the plugin use.
 ///
 //===----------------------------------------------------------------------===//
 
-#ifndef MIURA_DRIVER_REGISTRY_H
-#define MIURA_DRIVER_REGISTRY_H
+#ifndef MIURA_PIPELINES_REGISTRY_H
+#define MIURA_PIPELINES_REGISTRY_H
 
 #include "mlir/IR/DialectRegistry.h"
 
-namespace miura::driver {
+namespace miura {
 
-/// Adds every dialect and external model to `registry` and registers, once per
-/// process, the passes that textual pipelines may name.
+/// Adds every dialect and external model to `registry` and registers the
+/// passes.
 void registerAllMiura(mlir::DialectRegistry &registry);
 
-} // namespace miura::driver
+/// Registers, once per process, the passes and pipelines that textual pipelines
+/// may name.
+void registerAllMiuraPasses();
 
-#endif // MIURA_DRIVER_REGISTRY_H
+} // namespace miura
+
+#endif // MIURA_PIPELINES_REGISTRY_H

@@ -7,11 +7,11 @@
 ///
 /// \file
 /// One list of the dialects, external models and passes that the driver's
-/// commands and miura-opt use.
+/// commands, miura-opt and the plugin use.
 ///
 //===----------------------------------------------------------------------===//
 
-#include "miura/Driver/Registry.h"
+#include "miura/Pipelines/Registry.h"
 #include "miura/Codegen/CPU/PanelLeaf.h"
 #include "miura/Codegen/Step/Passes.h"
 #include "miura/Conversion/MiuraToKernels/Passes.h"
@@ -31,13 +31,16 @@
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Transforms/Passes.h"
 
-void miura::driver::registerAllMiura(mlir::DialectRegistry &registry) {
+void miura::registerAllMiura(mlir::DialectRegistry &registry) {
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
   registry.insert<MiuraDialect>();
   codegen::registerPanelLeaves(registry);
   registerBufferizableOpInterfaceExternalModels(registry);
+  registerAllMiuraPasses();
+}
 
+void miura::registerAllMiuraPasses() {
   static const bool once = [] {
     // canonicalize, cse and symbol-dce, which pipelines name.
     mlir::registerTransformsPasses();
