@@ -37,6 +37,7 @@
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
+#include "llvm/TargetParser/Host.h"
 #include <cmath>
 #include <csignal>
 #include <cstring>
@@ -429,7 +430,7 @@ makeMachine(const codegen::Target &target) {
   // Comments name loops, spills and reloads.
   llvm::TargetOptions options;
   options.MCOptions.AsmVerbose = true;
-  llvm::Triple triple(target.triple);
+  llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
   const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!found)
     return nullptr;
@@ -651,9 +652,8 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
   }
   if (failed(lowerToLLVM(*module)))
     return fail("does not lower: " + error);
-  llvm::InitializeAllTargets();
-  llvm::InitializeAllTargetMCs();
-  llvm::InitializeAllAsmPrinters();
+  llvm::InitializeNativeTarget();
+  llvm::InitializeNativeTargetAsmPrinter();
   auto machine = makeMachine(*target);
   if (!machine)
     return fail("no target machine");
