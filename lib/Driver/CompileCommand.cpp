@@ -12,6 +12,7 @@
 
 #include "Commands.h"
 #include "Output.h"
+#include "miura/Codegen/CPU/Isa.h"
 #include "miura/Driver/CompiledModel.h"
 #include "miura/Driver/Model.h"
 #include "mlir/Pass/PassManager.h"
@@ -30,17 +31,19 @@ static ExitCode run(Invocation &invocation) {
   CompileOptions options;
   options.output = invocation.getString(OPT_output).str();
   llvm::StringRef output = options.output;
+  options.target = invocation.getString(OPT_target, "cpu").str();
+  llvm::Expected<codegen::Target> target =
+      codegen::chooseTarget(options.target);
+  if (!target)
+    return invocation.failUsage("--target: " +
+                                llvm::toString(target.takeError()));
+  llvm::StringRef library =
+      llvm::Triple(target->triple).isWasm() ? ".wasm" : ".so";
   bool prints = invocation.has(OPT_print_pipeline);
-  if (!(prints && output.empty()) && !output.ends_with(".so") &&
+  if (!(prints && output.empty()) && !output.ends_with(library) &&
       !output.ends_with(".o") && !output.ends_with(".s"))
-    return invocation.failUsage(
-        "needs -o with a name that ends in .so, .o or .s");
-  llvm::StringRef target = invocation.getString(OPT_target, "cpu");
-  if (!target.consume_front("cpu") ||
-      (!target.empty() && (!target.consume_front("=") || target.empty())))
-    return invocation.failUsage("--target takes cpu or cpu=NAME, not '" +
-                                invocation.getString(OPT_target) + "'");
-  options.cpu = target.str();
+    return invocation.failUsage("needs -o with a name that ends in " +
+                                library.str() + ", .o or .s");
   if (!output.empty()) {
     for (const std::string &path : {output.str(), (output + ".weights").str()})
       if (llvm::Error error = checkOutputFile(path))
@@ -58,7 +61,7 @@ static ExitCode run(Invocation &invocation) {
     PassManager pm(&invocation.getContext(), ModuleOp::getOperationName());
     buildSessionPipeline(pm, *module);
     buildCompilePipeline(pm, output.empty() ? "" : (output + ".weights").str(),
-                         options.cpu, options.features);
+                         options.target, options.features);
     llvm::raw_string_ostream os(pipeline);
     pm.printAsTextualPipeline(os);
     invocation.printText(pipeline + "\n");

@@ -122,7 +122,8 @@ static FailureOr<std::string> makeName(ModuleOp module,
   hasher.update(os.str());
   std::string executable = getExecutable();
   addStamp(hasher, executable);
-  if (llvm::Expected<std::string> runtime = findRuntime(executable))
+  if (llvm::Expected<std::string> runtime =
+          findRuntime(executable, target.triple))
     addStamp(hasher, *runtime);
   else
     llvm::consumeError(runtime.takeError());

@@ -76,7 +76,7 @@ void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
 }
 
 void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
-                                 llvm::StringRef cpu,
+                                 llvm::StringRef target,
                                  llvm::StringRef features) {
   // Embeddings of leaves, while expressions are whole.
   pm.addPass(createExpandEmbeddingsPass());
@@ -101,14 +101,14 @@ void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
   pm.addPass(createFormStepPass());
   PackWeightsPassOptions pack;
   pack.output = weights.str();
-  pack.cpu = cpu.str();
+  pack.target = target.str();
   pack.features = features.str();
   pm.addPass(createPackWeightsPass(pack));
   pm.addPass(createSymbolDCEPass());
   // On tensors up to here: bufferization decides once what is in place.
   pm.addPass(createBufferizeStepPass());
   EmitKernelsPassOptions emit;
-  emit.cpu = cpu.str();
+  emit.target = target.str();
   emit.features = features.str();
   pm.addPass(createEmitKernelsPass(emit));
   pm.addPass(createCanonicalizerPass());
@@ -125,8 +125,9 @@ namespace {
 struct PipelineOptions : public PassPipelineOptions<PipelineOptions> {
   Option<std::string> weights{*this, "weights",
                               llvm::cl::desc("The weights file to write")};
-  Option<std::string> cpu{*this, "cpu",
-                          llvm::cl::desc("The cpu; empty: this machine's")};
+  Option<std::string> target{
+      *this, "target",
+      llvm::cl::desc("As miura compile takes it; empty: this machine")};
   Option<std::string> features{
       *this, "features", llvm::cl::desc("Its features, as LLVM writes them")};
 };
@@ -139,7 +140,7 @@ void miura::registerCompilePipeline() {
       "A session's steps to the LLVM dialect: kernels are formed, weights are "
       "packed, buffers planned, code emitted",
       [](OpPassManager &pm, const PipelineOptions &options) {
-        buildCompilePipeline(pm, options.weights, options.cpu,
+        buildCompilePipeline(pm, options.weights, options.target,
                              options.features);
       });
 }
@@ -148,7 +149,7 @@ FailureOr<CompileResult> miura::compileModel(ModuleOp module,
                                              const CompileOptions &options) {
   Location loc = module.getLoc();
   llvm::Expected<codegen::Target> target =
-      codegen::chooseTarget(options.cpu, options.features);
+      codegen::chooseTarget(options.target, options.features);
   if (!target)
     return emitError(loc, llvm::toString(target.takeError()));
   llvm::StringRef output = options.output;
@@ -180,12 +181,12 @@ FailureOr<CompileResult> miura::compileModel(ModuleOp module,
   if (failed(runPasses(
           [&](OpPassManager &pm) { buildSessionPipeline(pm, module); })) ||
       failed(runPasses([&](OpPassManager &pm) {
-        buildCompilePipeline(pm, weights, options.cpu, options.features);
+        buildCompilePipeline(pm, weights, options.target, options.features);
       })))
     return failure();
 
   llvm::SmallVector<char, 0> code;
-  ObjectTarget objectTarget{"", target->cpu, target->features};
+  ObjectTarget objectTarget{target->triple, target->cpu, target->features};
   if (llvm::Error error = emitObject(module, objectTarget, code, isAssembly))
     return emitError(loc, llvm::toString(std::move(error)));
   {
@@ -202,10 +203,12 @@ FailureOr<CompileResult> miura::compileModel(ModuleOp module,
              << output << ": " << error.message();
   }
   if (!isAssembly) {
-    llvm::Expected<std::string> runtime = findRuntime(options.executable);
+    llvm::Expected<std::string> runtime =
+        findRuntime(options.executable, target->triple);
     if (!runtime)
       return emitError(loc, llvm::toString(runtime.takeError()));
-    if (llvm::Error error = linkProgram(object, *runtime, unfinished, isObject))
+    if (llvm::Error error =
+            linkProgram(object, *runtime, target->triple, unfinished, isObject))
       return emitError(loc, llvm::toString(std::move(error)));
   }
 

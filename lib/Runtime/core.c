@@ -10,7 +10,8 @@
  * The message of the last failure, and the check that this machine has the
  * instruction sets that the code was compiled for: without it, the first
  * instruction that it lacks would end the process. CPUID leaves and XCR0 bits
- * are those of Intel's Software Developer's Manual, volume 2A, CPUID.
+ * are those of Intel's Software Developer's Manual, volume 2A, CPUID; AArch64's
+ * features are those that Linux shows in the auxiliary vector.
  */
 #include "Abi.h"
 #include "Internal.h"
@@ -94,6 +95,31 @@ static int has_feature(const char *name, size_t length) {
     return (r[known[i].reg] >> known[i].bit & 1) &&
            (saved_state() & known[i].state) == known[i].state;
   }
+  return -1;
+}
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+/* Bits of AT_HWCAP and AT_HWCAP2 as in Linux's <asm/hwcap.h>, by number: the
+ * headers of an older system do not name all of them. */
+static const struct {
+  const char *name;
+  unsigned long vector, bit;
+} known[] = {
+    {"neon", AT_HWCAP, 1},      {"lse", AT_HWCAP, 8},
+    {"fullfp16", AT_HWCAP, 10}, {"rdm", AT_HWCAP, 12},
+    {"jscvt", AT_HWCAP, 13},    {"rcpc", AT_HWCAP, 15},
+    {"dotprod", AT_HWCAP, 20},  {"sve", AT_HWCAP, 22},
+    {"fp16fml", AT_HWCAP, 23},  {"sve2", AT_HWCAP2, 1},
+    {"i8mm", AT_HWCAP2, 13},    {"bf16", AT_HWCAP2, 14},
+};
+
+/* 1 if the machine has it, 0 if not, -1 if the name is unknown. */
+static int has_feature(const char *name, size_t length) {
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; ++i)
+    if (strlen(known[i].name) == length &&
+        memcmp(known[i].name, name, length) == 0)
+      return getauxval(known[i].vector) >> known[i].bit & 1;
   return -1;
 }
 #else

@@ -6,8 +6,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Runs the system's linker. The runtime goes in whole: only its own header's
-/// functions leave the library, all else is hidden.
+/// Runs the system's linker, or, for another architecture, Clang with LLD and
+/// the C library of Debian's cross packages. The runtime goes in whole: only
+/// its own header's functions leave the library, all else is hidden.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -17,6 +18,8 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
 
 using namespace miura;
 
@@ -24,24 +27,64 @@ static llvm::Error makeError(const llvm::Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
 }
 
-llvm::Expected<std::string> miura::findRuntime(llvm::StringRef executable) {
+/// Debian's packages with the C library of another architecture.
+static llvm::StringRef getPackages(const llvm::Triple &triple) {
+  return triple.isAArch64()
+             ? "libc6-dev-arm64-cross and libgcc-12-dev-arm64-cross"
+             : "clang-22 and lld-22";
+}
+
+static bool isHost(const llvm::Triple &triple) {
+  return triple.getArch() ==
+         llvm::Triple(llvm::sys::getProcessTriple()).getArch();
+}
+
+llvm::Expected<std::string> miura::findRuntime(llvm::StringRef executable,
+                                               llvm::StringRef triple) {
+  llvm::Triple parsed(triple);
   llvm::SmallString<256> path(llvm::sys::path::parent_path(executable));
-  llvm::sys::path::append(path, "..", "lib", "libMiuraRuntime.a");
-  if (!llvm::sys::fs::exists(path))
+  llvm::sys::path::append(path, "..", "lib");
+  if (!isHost(parsed))
+    llvm::sys::path::append(path, parsed.getArchName());
+  llvm::sys::path::append(path, "libMiuraRuntime.a");
+  if (llvm::sys::fs::exists(path))
+    return std::string(path);
+  if (isHost(parsed))
     return makeError("the runtime is missing: " + path +
                      " (it is built and installed with Miura)");
-  return std::string(path);
+  return makeError("the runtime for " + parsed.getArchName() +
+                   " is missing: " + path + " (it is built with Miura where " +
+                   getPackages(parsed) + " are installed)");
+}
+
+/// The program and its first arguments that link code of `triple`.
+static llvm::Expected<std::vector<std::string>>
+findLinker(const llvm::Triple &triple) {
+  if (isHost(triple)) {
+    for (const char *name : {"cc", "clang-22", "clang", "gcc"})
+      if (auto linker = llvm::sys::findProgramByName(name))
+        return std::vector<std::string>{*linker};
+    return makeError("no linker was found: install a C compiler (cc)");
+  }
+  if (!triple.isAArch64())
+    return makeError("no linker is known for " + triple.str());
+  auto clang = llvm::sys::findProgramByName("clang-22");
+  if (!clang || !llvm::sys::findProgramByName("ld.lld-22"))
+    return makeError(
+        "no linker for " + triple.getArchName() +
+        " was found: install Debian's packages clang-22, lld-22, " +
+        getPackages(triple));
+  return std::vector<std::string>{*clang, "--target=aarch64-linux-gnu",
+                                  "-fuse-ld=lld"};
 }
 
 llvm::Error miura::linkProgram(llvm::StringRef object, llvm::StringRef runtime,
-                               llvm::StringRef output, bool relocatable) {
-  llvm::ErrorOr<std::string> linker = std::error_code();
-  for (const char *name : {"cc", "clang-22", "clang", "gcc"})
-    if ((linker = llvm::sys::findProgramByName(name)))
-      break;
+                               llvm::StringRef triple, llvm::StringRef output,
+                               bool relocatable) {
+  auto linker = findLinker(llvm::Triple(triple));
   if (!linker)
-    return makeError("no linker was found: install a C compiler (cc)");
-  llvm::SmallVector<llvm::StringRef> arguments = {*linker};
+    return linker.takeError();
+  llvm::SmallVector<llvm::StringRef> arguments(linker->begin(), linker->end());
   if (relocatable)
     arguments.append({"-r", "-nostdlib"});
   else
@@ -60,8 +103,8 @@ llvm::Error miura::linkProgram(llvm::StringRef object, llvm::StringRef runtime,
   std::optional<llvm::StringRef> redirects[] = {std::nullopt, log.str(),
                                                 log.str()};
   std::string message;
-  int status = llvm::sys::ExecuteAndWait(*linker, arguments, std::nullopt,
-                                         redirects, 0, 0, &message);
+  int status = llvm::sys::ExecuteAndWait(
+      linker->front(), arguments, std::nullopt, redirects, 0, 0, &message);
   if (status == 0)
     return llvm::Error::success();
   auto text = llvm::MemoryBuffer::getFile(log, /*IsText=*/true);

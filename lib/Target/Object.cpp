@@ -28,7 +28,6 @@
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/TargetParser/Host.h"
 
 using namespace miura;
 
@@ -46,12 +45,20 @@ static std::string getRequiredFeatures(const llvm::TargetMachine &machine) {
       "avx512bw",   "avx512vl",   "avx512cd", "avx512vbmi",  "avx512vbmi2",
       "avx512vnni", "avx512bf16", "avxvnni",  "avxvnniint8", "amx-tile",
       "amx-int8",   "amx-bf16"};
-  llvm::SmallVector<llvm::StringRef> required;
+  // Those of which user code can use instructions that the code generator
+  // chooses by itself, or our kernels ask for.
+  static const char *const knownArm[] = {
+      "neon",  "fullfp16", "rdm",  "lse",  "dotprod", "fp16fml",
+      "jscvt", "rcpc",     "i8mm", "bf16", "sve",     "sve2"};
+  llvm::ArrayRef<const char *> names;
   if (machine.getTargetTriple().isX86())
-    for (const char *feature : known)
-      if (machine.getMCSubtargetInfo()->checkFeatures(std::string("+") +
-                                                      feature))
-        required.push_back(feature);
+    names = known;
+  else if (machine.getTargetTriple().isAArch64())
+    names = knownArm;
+  llvm::SmallVector<llvm::StringRef> required;
+  for (const char *feature : names)
+    if (machine.getMCSubtargetInfo()->checkFeatures(std::string("+") + feature))
+      required.push_back(feature);
   return llvm::join(required, ",");
 }
 
@@ -194,9 +201,7 @@ llvm::Error miura::emitObject(mlir::ModuleOp module, const ObjectTarget &target,
   llvm::InitializeAllTargets();
   llvm::InitializeAllTargetMCs();
   llvm::InitializeAllAsmPrinters();
-  llvm::Triple triple(target.triple.empty()
-                          ? llvm::sys::getDefaultTargetTriple()
-                          : target.triple);
+  llvm::Triple triple(target.triple);
   std::string error;
   const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!found)

@@ -113,8 +113,9 @@ def print_pipeline : F<"print-pipeline",
     "else is done", [cmd_compress, cmd_compile]>;
 
 defm target : V<"target", "TARGET",
-    "cpu or cpu=NAME: a row of the table of instruction sets or one of LLVM's "
-    "cpus (default: this machine's)", [cmd_compile]>;
+    "cpu[=NAME] of this machine's architecture, aarch64[=NAME] or "
+    "wasm32[=NAME]; NAME is a level of the table of instruction sets or one of "
+    "LLVM's cpus (default: this machine's)", [cmd_compile]>;
 
 defm inputs : V<"inputs", "DIR",
     "Run on the tensors in DIR (or FILE.npz); may be given several times",

@@ -22,11 +22,11 @@
 namespace miura {
 
 struct CompileOptions {
-  /// The output: .so, .o, or .s for a look at the assembly. Its weights go to
-  /// OUTPUT.weights.
+  /// The output: .so (.wasm for wasm32), .o, or .s for a look at the assembly.
+  /// Its weights go to OUTPUT.weights.
   std::string output;
-  /// "" or "host", a row of the instruction set table, or a cpu of LLVM's.
-  std::string cpu;
+  /// As codegen::chooseTarget takes it; empty: this machine.
+  std::string target;
   std::string features;
   /// Tokens of a step's chunk.
   int64_t chunk = 256;
@@ -56,7 +56,7 @@ void buildSessionPipeline(mlir::OpPassManager &pm, mlir::ModuleOp module);
 /// Session level to the LLVM dialect. The weights file is written to
 /// `weights`, if it has a name.
 void buildCompilePipeline(mlir::OpPassManager &pm, llvm::StringRef weights,
-                          llvm::StringRef cpu, llvm::StringRef features);
+                          llvm::StringRef target, llvm::StringRef features);
 
 /// Registers `miura-compile`, buildCompilePipeline with options.
 void registerCompilePipeline();

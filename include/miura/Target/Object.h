@@ -24,7 +24,7 @@ namespace miura {
 
 /// What object code is made for. Nothing is taken from this machine.
 struct ObjectTarget {
-  std::string triple; ///< Empty: LLVM's default.
+  std::string triple;
   std::string cpu;
   std::string features; ///< As LLVM writes them: "+avx2,-avx512f".
 };
@@ -36,14 +36,19 @@ llvm::Error emitObject(mlir::ModuleOp module, const ObjectTarget &target,
                        llvm::SmallVectorImpl<char> &object,
                        bool assembly = false);
 
-/// Links object files and the runtime archive at `runtime` into a shared
-/// library, or, with `relocatable`, into one object file. The linker is a child
-/// process; its messages are in the error.
+/// Links object files and the runtime archive at `runtime`, both of `triple`,
+/// into a shared library, or, with `relocatable`, into one object file. The
+/// linker is a child process; its messages are in the error. Without the tools
+/// or the C library of another machine's code, the error says what to install.
 llvm::Error linkProgram(llvm::StringRef object, llvm::StringRef runtime,
-                        llvm::StringRef output, bool relocatable);
+                        llvm::StringRef triple, llvm::StringRef output,
+                        bool relocatable);
 
-/// The runtime's archive: beside the library that `executable` belongs to.
-llvm::Expected<std::string> findRuntime(llvm::StringRef executable);
+/// The runtime's archive for `triple`: beside the library that `executable`
+/// belongs to, in a folder of the architecture's name where it is not this
+/// machine's.
+llvm::Expected<std::string> findRuntime(llvm::StringRef executable,
+                                        llvm::StringRef triple);
 
 } // namespace miura
 

@@ -275,14 +275,14 @@ struct EmitKernels : public miura::impl::EmitKernelsPassBase<EmitKernels> {
   using EmitKernelsPassBase::EmitKernelsPassBase;
 
   void runOnOperation() override {
-    llvm::Expected<codegen::Target> target =
-        codegen::chooseTarget(cpu, features);
-    if (!target) {
-      getOperation().emitError(llvm::toString(target.takeError()));
+    llvm::Expected<codegen::Target> chosen =
+        codegen::chooseTarget(target, features);
+    if (!chosen) {
+      getOperation().emitError(llvm::toString(chosen.takeError()));
       return signalPassFailure();
     }
     getBarrier(getOperation());
-    Emitter emitter(getOperation(), *target->row);
+    Emitter emitter(getOperation(), *chosen->row);
     for (func::FuncOp step : getSteps(getOperation()))
       if (failed(emitter.emit(step)))
         return signalPassFailure();

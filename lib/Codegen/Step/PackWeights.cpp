@@ -399,15 +399,15 @@ struct PackWeights : public miura::impl::PackWeightsPassBase<PackWeights> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    llvm::Expected<Target> target = chooseTarget(cpu, features);
-    if (!target) {
-      module.emitError(llvm::toString(target.takeError()));
+    llvm::Expected<Target> chosen = chooseTarget(target, features);
+    if (!chosen) {
+      module.emitError(llvm::toString(chosen.takeError()));
       return signalPassFailure();
     }
     WeightsFile file;
     if (failed(file.open(output, module.getLoc())))
       return signalPassFailure();
-    Packer packer(module, *target->row, file);
+    Packer packer(module, *chosen->row, file);
     for (func::FuncOp step : getSteps(module))
       if (failed(packer.pack(step)))
         return signalPassFailure();

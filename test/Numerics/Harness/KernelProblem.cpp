@@ -37,7 +37,6 @@
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
-#include "llvm/TargetParser/Host.h"
 #include <cmath>
 #include <csignal>
 #include <cstring>
@@ -430,7 +429,7 @@ makeMachine(const codegen::Target &target) {
   // Comments name loops, spills and reloads.
   llvm::TargetOptions options;
   options.MCOptions.AsmVerbose = true;
-  llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
+  llvm::Triple triple(target.triple);
   const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!found)
     return nullptr;
@@ -652,8 +651,9 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
   }
   if (failed(lowerToLLVM(*module)))
     return fail("does not lower: " + error);
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
+  llvm::InitializeAllTargets();
+  llvm::InitializeAllTargetMCs();
+  llvm::InitializeAllAsmPrinters();
   auto machine = makeMachine(*target);
   if (!machine)
     return fail("no target machine");

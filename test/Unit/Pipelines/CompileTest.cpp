@@ -68,7 +68,7 @@ protected:
                                    llvm::StringRef cpu = "") {
     CompileOptions options;
     options.output = output;
-    options.cpu = cpu.str();
+    options.target = cpu.str();
     options.chunk = 8;
     // The build tree's library folder is beside its binary folder.
     llvm::SmallString<256> self(

@@ -21,6 +21,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
+#include "llvm/TargetParser/Triple.h"
 
 namespace miura::codegen {
 
@@ -37,6 +38,7 @@ struct PrefetchDistance {
 struct IsaRow {
   /// The row's name, as `isa=` takes it.
   llvm::StringLiteral name;
+  llvm::Triple::ArchType arch;
   /// The oldest cpu of the level: what code is compiled for where no cpu is
   /// asked for.
   llvm::StringLiteral cpu;
@@ -91,25 +93,38 @@ struct IsaRow {
   const PrefetchDistance &getPrefetch(unsigned bits) const;
 };
 
-/// All rows, from the least to the most capable.
+/// All rows; those of an architecture from the least to the most capable.
 llvm::ArrayRef<IsaRow> getIsaRows();
 
 /// The row of this name, or null.
 const IsaRow *findIsaRow(llvm::StringRef name);
 
-/// What to compile for: a row, and LLVM's cpu and features for the target
-/// machine.
+/// What to compile for: a row, and LLVM's triple, cpu and features for the
+/// target machine.
 struct Target {
   const IsaRow *row = nullptr;
+  std::string triple;
   std::string cpu;
   std::string features;
+
+  /// Bits of `index`: those of a pointer.
+  unsigned indexBits() const {
+    return llvm::Triple(triple).isArch64Bit() ? 64 : 32;
+  }
+  /// Whether this machine runs such code natively.
+  bool isHostArchitecture() const;
 };
 
-/// The most capable row whose features `cpu` with `features` (LLVM's form,
-/// "+avx2,-avx512f") has. "host" or "" is this machine; the name of a row is
-/// the oldest cpu of its level. An unknown cpu, or one below every row, is an
-/// error that lists what is known.
-llvm::Expected<Target> chooseTarget(llvm::StringRef cpu,
+/// The target that `text` names: `cpu[=NAME]` for this machine's architecture,
+/// `x86-64[=NAME]`, `aarch64[=NAME]` or `wasm32[=NAME]`, or NAME alone: a row
+/// of any architecture or a cpu of this machine's. NAME is a row of the table,
+/// which stands for the oldest cpu of its level, or a cpu as LLVM calls it, or,
+/// of this machine's architecture, "host". Without a name it is this machine's
+/// cpu, or the least row of another architecture. The row is the most capable
+/// one whose features the cpu with `features` (LLVM's form, "+avx2,-avx512f")
+/// has. What is unknown, or a cpu below every row, is an error that lists what
+/// is known.
+llvm::Expected<Target> chooseTarget(llvm::StringRef text,
                                     llvm::StringRef features = "");
 
 /// Whether this machine executes the code of `row`.

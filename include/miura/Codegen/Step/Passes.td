@@ -48,7 +48,8 @@ def PackWeightsPass : Pass<"miura-pack-weights", "mlir::ModuleOp"> {
   let options = [
     Option<"output", "output", "std::string", /*default=*/"",
            "The weights file to write; without one, offsets are computed and nothing is written">,
-    Option<"cpu", "cpu", "std::string", /*default=*/"\"\"", "The cpu to pack for; empty: the host's">,
+    Option<"target", "target", "std::string", /*default=*/"\"\"",
+           "What to pack for, as `miura compile --target` takes it; empty: this machine">,
     Option<"features", "features", "std::string", /*default=*/"\"\"", "Its features, as LLVM writes them">
   ];
   let dependentDialects = ["::mlir::bufferization::BufferizationDialect", "::mlir::memref::MemRefDialect"];
@@ -84,7 +85,8 @@ def EmitKernelsPass : Pass<"miura-emit-kernels", "mlir::ModuleOp"> {
     in a step. Barriers are placed by `miura-place-barriers`.
   }];
   let options = [
-    Option<"cpu", "cpu", "std::string", /*default=*/"\"\"", "The cpu to emit for; empty: the host's">,
+    Option<"target", "target", "std::string", /*default=*/"\"\"",
+           "What to emit for, as `miura compile --target` takes it; empty: this machine">,
     Option<"features", "features", "std::string", /*default=*/"\"\"", "Its features, as LLVM writes them">
   ];
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
