@@ -28,19 +28,9 @@ if(DEFINED ENV{MIURA_CACHE})
 else()
   set(_miura_cache "$ENV{HOME}/.cache/miura")
 endif()
-set(Protobuf_DIR "${CMAKE_CURRENT_LIST_DIR}/protobuf")
-add_link_options(
-  "LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/protobuf/hide-protobuf.map")
-find_package(ONNX REQUIRED CONFIG HINTS "${_miura_cache}/onnx-1.23.2")
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(SENTENCEPIECE REQUIRED sentencepiece)
-list(FILTER SENTENCEPIECE_LINK_LIBRARIES EXCLUDE REGEX "_train") # not needed
-pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
-# Debian's OpenBLAS has LAPACK's symbols too.
-find_library(OPENBLAS_LIBRARY openblas REQUIRED)
-pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+set(MIURA_ONNX_PREFIX "${_miura_cache}/onnx-1.23.2")
+include(MiuraLibraries)
 find_package(GTest REQUIRED)
-find_package(Threads REQUIRED)
 
 include_directories(SYSTEM ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
 include_directories(${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/include)
