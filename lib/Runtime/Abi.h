@@ -25,6 +25,8 @@ extern "C" {
 
 /** A memref as MLIR lowers it, of any rank up to 4 (sizes and strides are
  * packed one after the other, so the fields after `sizes` move with the rank).
+ * `index` has 64 bits on every target, where pointers have 32 too: code and
+ * runtime have one interface.
  */
 typedef struct miura_memref {
   void *allocated, *aligned;
@@ -39,8 +41,7 @@ typedef struct miura_memref {
  *  [B, H, C, D] f32, logits [B, 1 or T, V] f32, arena [bytes] i8, weights
  *  [bytes] i8. */
 typedef void (*miura_step_function)(miura_memref *const *arguments,
-                                    intptr_t team, int64_t tid,
-                                    int64_t threads);
+                                    int64_t team, int64_t tid, int64_t threads);
 
 /** Bytes of arena that a step needs; grows with every argument. */
 typedef int64_t (*miura_workspace_function)(int64_t batch, int64_t sequence,
@@ -88,7 +89,7 @@ extern const miura_program_table miura_program
 
 /** Waits until every thread of the team has come here. Generated code calls it.
  */
-__attribute__((visibility("hidden"))) void miura_barrier(intptr_t team);
+__attribute__((visibility("hidden"))) void miura_barrier(int64_t team);
 
 #ifdef __cplusplus
 }

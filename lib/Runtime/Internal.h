@@ -30,7 +30,7 @@ miura_fail(const char *format, ...);
 
 /** A team of threads that runs one function at a time on all of them. */
 typedef struct miura_team miura_team;
-typedef void (*miura_team_function)(void *argument, intptr_t team, int64_t tid,
+typedef void (*miura_team_function)(void *argument, int64_t team, int64_t tid,
                                     int64_t threads);
 
 /** Starts `threads` − 1 threads; the caller of miura_team_run is thread 0. Null

@@ -230,7 +230,7 @@ void miura_session_destroy(miura_session *s) {
 /*===- Steps
  * ----------------------------------------------------------------===*/
 
-static void run(void *opaque, intptr_t team, int64_t tid, int64_t threads) {
+static void run(void *opaque, int64_t team, int64_t tid, int64_t threads) {
   miura_session *s = opaque;
   s->function(s->arguments, team, tid, threads);
 }

@@ -129,7 +129,7 @@ static void barrier(miura_team *team) {
   wait_for_change(team, &team->generation, generation);
 }
 
-void miura_barrier(intptr_t team) { barrier((miura_team *)team); }
+void miura_barrier(int64_t team) { barrier((miura_team *)(intptr_t)team); }
 
 static void *work(void *opaque) {
   struct worker self = *(struct worker *)opaque;
@@ -139,7 +139,8 @@ static void *work(void *opaque) {
     wait_for_change(team, &team->job, seen);
     if (atomic_load_explicit(&team->stop, memory_order_relaxed))
       return NULL;
-    team->function(team->argument, (intptr_t)team, self.tid, team->threads);
+    team->function(team->argument, (int64_t)(intptr_t)team, self.tid,
+                   team->threads);
     barrier(team);
   }
 }
@@ -199,6 +200,6 @@ void miura_team_run(miura_team *team, miura_team_function function,
   team->argument = argument;
   if (team->threads > 1)
     change(&team->job);
-  function(argument, (intptr_t)team, 0, team->threads);
+  function(argument, (int64_t)(intptr_t)team, 0, team->threads);
   barrier(team);
 }

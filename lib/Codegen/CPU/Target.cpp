@@ -187,12 +187,12 @@ llvm::Expected<Target> miura::codegen::chooseTarget(StringRef text,
     std::string what = text == name
                            ? "target '" + text.str() + "': expected " +
                                  joinNames(getArchitectures()) +
-                                 ", each with or without =NAME, or a cpu of " +
-                                 architecture->name.str()
+                                 ", each with or without =NAME, or a name of " +
+                                 architecture->name.str() + ": "
                            : "cpu '" + name.str() + "' of " +
-                                 architecture->name.str() + ": expected one";
+                                 architecture->name.str() + ": expected ";
     return llvm::createStringError(
-        "unknown " + what + ": " + (isNative ? "host, " : "") + "a level (" +
+        "unknown " + what + (isNative ? "host, " : "") + "a level (" +
         joinNames(levels) + ") or one of " + joinNames(known));
   }
   for (StringRef feature : implied)

@@ -90,7 +90,7 @@ struct Step {
 
 /// Writes tokens into the cache, then logits (token, position, sum of all
 /// tokens before that can be seen); threads share the rows' work by position.
-static void run(miura_memref *const *arguments, intptr_t team, int64_t tid,
+static void run(miura_memref *const *arguments, int64_t team, int64_t tid,
                 int64_t threads, bool all) {
   Step s{arguments};
   int64_t batch = s.batch(), sequence = s.sequence(), capacity = s.capacity();
@@ -118,11 +118,11 @@ static void run(miura_memref *const *arguments, intptr_t team, int64_t tid,
       out[2] = sum;
     }
 }
-static void step(miura_memref *const *a, intptr_t team, int64_t tid,
+static void step(miura_memref *const *a, int64_t team, int64_t tid,
                  int64_t n) {
   run(a, team, tid, n, false);
 }
-static void stepAll(miura_memref *const *a, intptr_t team, int64_t tid,
+static void stepAll(miura_memref *const *a, int64_t team, int64_t tid,
                     int64_t n) {
   run(a, team, tid, n, true);
 }
@@ -200,7 +200,7 @@ TEST_F(RuntimeTest, TeamMeetsAtBarriers) {
     for (int round = 0; round < 200; ++round)
       miura_team_run(
           team,
-          [](void *opaque, intptr_t team, int64_t tid, int64_t threads) {
+          [](void *opaque, int64_t team, int64_t tid, int64_t threads) {
             auto *shared = static_cast<Shared *>(opaque);
             for (int phase = 1; phase <= 4; ++phase) {
               shared->values[tid] = phase;

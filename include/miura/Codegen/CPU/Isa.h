@@ -107,10 +107,6 @@ struct Target {
   std::string cpu;
   std::string features;
 
-  /// Bits of `index`: those of a pointer.
-  unsigned indexBits() const {
-    return llvm::Triple(triple).isArch64Bit() ? 64 : 32;
-  }
   /// Whether this machine runs such code natively.
   bool isHostArchitecture() const;
 };
