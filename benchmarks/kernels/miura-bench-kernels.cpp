@@ -312,7 +312,9 @@ static void printCounts(const CompiledKernel &kernel) {
   int found = 0, calls = 0, spills = 0;
   for (llvm::StringRef line : lines) {
     found += line.contains(instruction);
-    calls += line.trim().starts_with("call");
+    // x86's and AArch64's.
+    for (const char *call : {"call", "bl\t", "blr\t"})
+      calls += line.trim().starts_with(call);
     for (llvm::StringRef size : {"16-byte ", "32-byte ", "64-byte "})
       for (llvm::StringRef move : {"Spill", "Reload", "Folded"})
         spills += line.contains((size + move).str());

@@ -38,7 +38,7 @@ using namespace miura::codegen;
 /// Columns of a block where scales are per row: what a loop's body takes.
 static constexpr int64_t rowScaledColumns = 32;
 
-/// Vectors of a table that are permuted; entries of a larger one are gathered.
+/// Permutations that look a code up; entries of a larger table are gathered.
 static constexpr unsigned maxTables = 4;
 
 /// f16 stays, other floats are packed as f32.
@@ -158,8 +158,8 @@ unsigned CodeLeaf::getDecodeCost(const IsaRow &row, PanelAs as) const {
   if (as == PanelAs::Int)
     return packedBits == 8 ? 0 : packedBits == 3 ? 2 : 1;
   if (hasTable) {
-    unsigned vectors = llvm::divideCeil(1u << bits, row.lanes());
-    return vectors <= maxTables ? 3 * vectors - 1 : 16;
+    unsigned tables = llvm::divideCeil(1u << bits, row.tableEntries);
+    return tables <= maxTables ? (2 + row.lookupCost) * tables - 1 : 16;
   }
   return usesTable(row) ? 2 : 3;
 }
@@ -186,52 +186,46 @@ unsigned CodeLeaf::getShift(const IsaRow &row, unsigned group) const {
 }
 
 unsigned CodeLeaf::getBound(const IsaRow &row, unsigned group) const {
-  return ((1u << bits) - 1) << getShift(row, group);
+  return isSignedByte(row) ? 128 : ((1u << bits) - 1) << getShift(row, group);
 }
 
-/// Bytes shifted right within words: the caller masks what comes over.
-static Value shiftWords(KernelBuilder &b, Value bytes, unsigned by) {
-  if (by == 0)
-    return bytes;
-  auto words =
-      VectorType::get({(int64_t)b.row.vectorBytes / 2}, b.getI16Type());
-  Value count = arith::ConstantOp::create(
-      b, DenseElementsAttr::get(words, b.getI16IntegerAttr(by)));
-  return b.bitcast(arith::ShRUIOp::create(b, b.bitcast(bytes, words), count),
-                   b.bytes());
-}
-
-static Value maskBytes(KernelBuilder &b, Value bytes, unsigned mask) {
-  return mask == 0xFF
+/// (bytes >> by) & mask. Where there is no shift of bytes, LLVM shifts words
+/// and masks once.
+static Value shiftAndMask(KernelBuilder &b, Value bytes, unsigned by,
+                          unsigned mask) {
+  if (by)
+    bytes = arith::ShRUIOp::create(b, bytes, b.splatBytes(by));
+  return mask == 0xFFu >> by
              ? bytes
              : (Value)arith::AndIOp::create(b, bytes, b.splatBytes(mask));
 }
 
 Value CodeLeaf::takeField(KernelBuilder &b, Value raw, Field field) const {
-  return maskBytes(b, shiftWords(b, raw, field.move), field.mask >> field.move);
+  return shiftAndMask(b, raw, field.move, field.mask >> field.move);
 }
 
 Value CodeLeaf::joinSplitGroup(KernelBuilder &b, Value z, Value z2,
                                unsigned step) const {
-  Value high = maskBytes(b, z, 0xC0);
-  Value low = maskBytes(b, shiftWords(b, z2, 1 + step), 0x20);
+  Value high = shiftAndMask(b, z, 0, 0xC0);
+  Value low = shiftAndMask(b, z2, 1 + step, 0x20);
   return arith::OrIOp::create(b, high, low);
 }
 
 bool CodeLeaf::usesTable(const IsaRow &row) const {
-  return (1u << packedBits) <= row.tableEntries;
+  return (1u << packedBits) <= row.tableEntries && row.lookupCost == 1;
 }
 
 Value CodeLeaf::lookupColumn(KernelBuilder &b, Value memory, Value lanes,
                              unsigned bit) const {
   unsigned size = b.row.tableEntries;
-  unsigned vectors = llvm::divideCeil(1u << bits, size);
+  unsigned tables = llvm::divideCeil(1u << bits, size);
+  unsigned registers = size / b.row.lanes();
   auto shifted = [&](unsigned by) -> Value {
     return by == 0 ? lanes
                    : (Value)arith::ShRUIOp::create(b, lanes, b.splatInts(by));
   };
   Value entry = shifted(bit);
-  if (vectors > maxTables) {
+  if (tables > maxTables) {
     Value at = arith::AndIOp::create(b, entry, b.splatInts((1 << bits) - 1));
     Value count = b.index(tableEntries());
     Value table = memref::ViewOp::create(
@@ -246,10 +240,14 @@ Value CodeLeaf::lookupColumn(KernelBuilder &b, Value memory, Value lanes,
   // A permutation reads the lowest bits of the code, a higher one chooses
   // between two: entries repeat where a table is smaller than a vector.
   SmallVector<Value> found;
-  for (unsigned i = 0; i < vectors; ++i)
-    found.push_back(b.row.lookup(
-        b, b.loadRegister(memory, b.index(i * b.row.vectorBytes), b.floats()),
-        entry));
+  for (unsigned i = 0; i < tables; ++i) {
+    SmallVector<Value> table;
+    for (unsigned j = 0; j < registers; ++j)
+      table.push_back(b.loadRegister(
+          memory, b.index((i * registers + j) * b.row.vectorBytes),
+          b.floats()));
+    found.push_back(b.row.lookup(b, table, entry));
+  }
   Value zero = b.splatInts(0);
   for (unsigned high = llvm::Log2_32(size); found.size() > 1; ++high) {
     // The bit as a sign.
@@ -277,12 +275,16 @@ Value CodeLeaf::takeColumn(KernelBuilder &b, Value memory, Value raw,
   if (usesTable(b.row)) {
     // The look-up reads the lowest bits only: entries repeat, so what stands
     // above the code does not matter.
-    SmallVector<float> entries;
-    for (unsigned i = 0; i < b.row.lanes(); ++i)
-      entries.push_back((float)(i & ((1u << packedBits) - 1)) -
-                        (float)getBias());
-    Value table = arith::ConstantOp::create(
-        b, DenseElementsAttr::get(b.floats(), llvm::ArrayRef(entries)));
+    SmallVector<Value> table;
+    for (unsigned first = 0; first < b.row.tableEntries;
+         first += b.row.lanes()) {
+      SmallVector<float> entries;
+      for (unsigned i = first; i < first + b.row.lanes(); ++i)
+        entries.push_back((float)(i & ((1u << packedBits) - 1)) -
+                          (float)getBias(b.row));
+      table.push_back(arith::ConstantOp::create(
+          b, DenseElementsAttr::get(b.floats(), llvm::ArrayRef(entries))));
+    }
     return b.row.lookup(b, table, shiftDown(bit));
   }
   if (bits == packedBits && bits != 3 && !isUnsigned) {
@@ -291,18 +293,22 @@ Value CodeLeaf::takeColumn(KernelBuilder &b, Value memory, Value raw,
     uint32_t flips = 0;
     for (unsigned i = bit % packedBits; i < 32; i += packedBits)
       flips |= 1u << (i + bits - 1);
-    Value signs = arith::XOrIOp::create(b, lanes, b.splatInts((int32_t)flips));
+    Value signs = lanes;
+    if (!isSignedByte(b.row))
+      signs = arith::XOrIOp::create(b, lanes, b.splatInts((int32_t)flips));
     unsigned up = 32 - bits - bit;
     if (up)
       signs = arith::ShLIOp::create(b, signs, b.splatInts(up));
     signs = arith::ShRSIOp::create(b, signs, b.splatInts(32 - bits));
     return arith::SIToFPOp::create(b, b.floats(), signs);
   }
+  if (isSignedByte(b.row))
+    lanes = arith::XOrIOp::create(b, lanes, b.splatInts((int32_t)0x80808080u));
   Value code = shiftDown(bit);
   if (bit + packedBits < 32)
     code = arith::AndIOp::create(b, code, b.splatInts((1 << packedBits) - 1));
-  if (getBias())
-    code = arith::SubIOp::create(b, code, b.splatInts(getBias()));
+  if (!isUnsigned)
+    code = arith::SubIOp::create(b, code, b.splatInts(1 << (bits - 1)));
   return arith::SIToFPOp::create(b, b.floats(), code);
 }
 
@@ -542,6 +548,7 @@ LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
   std::memset(out.data(), 0, out.size());
   int64_t padded =
       llvm::divideCeil(columns, layout.blockColumns) * layout.blockColumns;
+  unsigned flip = isSignedByte(row) ? 0x80 : 0;
   // The panel's codes, unsigned, a byte each.
   std::vector<uint8_t> bytes(panelRows * padded);
 
@@ -566,7 +573,7 @@ LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
           for (int64_t j = 0; j < 4; ++j) {
             unsigned c = code[j];
             if (packedBits == 8) {
-              at[g * vectorBytes + j] = c;
+              at[g * vectorBytes + j] = c ^ flip;
             } else if (packedBits == 4) {
               at[g / 2 * vectorBytes + j] |= c << (4 * (g % 2));
             } else if (packedBits == 2) {

@@ -114,12 +114,12 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
   auto start = [&](ArrayRef<Value> rowSums, unsigned g0) {
     SmallVector<Value> acc;
     for (Value sum : rowSums) {
-      if (leaf.getBias() == 0) {
+      if (leaf.getBias(b.row) == 0) {
         acc.append(slice, b.splatInts(0));
         continue;
       }
       Value correction =
-          arith::MulIOp::create(b, sum, b.i32((int32_t)-leaf.getBias()));
+          arith::MulIOp::create(b, sum, b.i32((int32_t)-leaf.getBias(b.row)));
       Value splat = b.splat(correction);
       for (unsigned g = g0; g < g0 + slice; ++g)
         acc.push_back(shift(g) == 0 ? splat

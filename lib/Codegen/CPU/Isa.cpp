@@ -31,6 +31,65 @@ static constexpr PrefetchDistance vnniPrefetch[] = {
     {1, 1792, 1792}, {2, 4096, 16384}, {3, 4096, 16384}, {4, 0, 16384},
     {8, 0, 8192},    {16, 0, 0},       {32, 0, 0}};
 
+static constexpr llvm::StringLiteral neonFeatures[] = {"neon"};
+static constexpr llvm::StringLiteral dotprodFeatures[] = {"neon", "dotprod"};
+static constexpr llvm::StringLiteral i8mmFeatures[] = {"neon", "dotprod",
+                                                       "i8mm"};
+// Nothing was measured: it is left to the hardware.
+static constexpr PrefetchDistance neonPrefetch[] = {{32, 0, 0}};
+
+/// AArch64: registers of 16 bytes, and as many as AVX-512 has, so that its
+/// tiles have as many vectors.
+static constexpr IsaRow makeNeon(llvm::StringLiteral name,
+                                 llvm::StringLiteral cpu,
+                                 llvm::ArrayRef<llvm::StringLiteral> features) {
+  return {name,
+          llvm::Triple::aarch64,
+          cpu,
+          features,
+          /*vectorBytes=*/16,
+          /*registers=*/32,
+          /*floatTileRows=*/6,
+          /*floatTileGroups=*/4,
+          /*dotTileRows=*/3,
+          /*dotTileGroups=*/4,
+          /*dotColumns=*/32,
+          /*chunkColumns=*/128,
+          /*tableEntries=*/16,
+          /*lookupCost=*/4,
+          /*dotIsSigned=*/true,
+          /*dotLimit=*/127,
+          /*dotCost=*/1,
+          /*longDotCost=*/1,
+          neonPrefetch,
+          aarch64::dot4Sdot,
+          aarch64::lookupTbl4,
+          /*expand=*/nullptr,
+          /*wholeVectors=*/0,
+          widenHalf,
+          vectorFma};
+}
+
+/// smull, smull2, addp, sadalp in place of sdot, whose products take registers.
+static constexpr IsaRow makePlainNeon() {
+  IsaRow row = makeNeon("neon", "generic", neonFeatures);
+  row.dotTileRows = 2;
+  row.dotColumns = 8;
+  row.dotCost = 4;
+  row.longDotCost = 6;
+  row.dot4 = aarch64::dot4Neon;
+  return row;
+}
+
+/// usdot is vpdpbusd of 16 bytes.
+static constexpr IsaRow makeI8mm() {
+  IsaRow row = makeNeon("i8mm", "ampere1", i8mmFeatures);
+  row.dotIsSigned = false;
+  row.dotLimit = 255;
+  row.dot4 = aarch64::dot4Usdot;
+  return row;
+}
+
 static const IsaRow rows[] = {
     {"avx2", llvm::Triple::x86_64, "haswell", avx2Features,
      /*vectorBytes=*/32, /*registers=*/16,
@@ -38,7 +97,8 @@ static const IsaRow rows[] = {
      /*floatTileRows=*/6, /*floatTileGroups=*/2,
      // Six accumulators; what a block is scaled with stands outside the loop.
      /*dotTileRows=*/3, /*dotTileGroups=*/2, /*dotColumns=*/8,
-     /*chunkColumns=*/128, /*tableEntries=*/8,
+     /*chunkColumns=*/128, /*tableEntries=*/8, /*lookupCost=*/1,
+     /*dotIsSigned=*/false,
      /*dotLimit=*/127, /*dotCost=*/3, /*longDotCost=*/6, avx2Prefetch,
      x86::dot4Avx2, x86::lookupAvx2, /*expand=*/nullptr,
      /*wholeVectors=*/0, widenHalf, vectorFma},
@@ -47,11 +107,15 @@ static const IsaRow rows[] = {
      // 24 accumulators, four vectors of weights; 12 + 12 in the integer tile.
      /*floatTileRows=*/6, /*floatTileGroups=*/4,
      /*dotTileRows=*/3, /*dotTileGroups=*/4, /*dotColumns=*/32,
-     /*chunkColumns=*/64, /*tableEntries=*/16,
+     /*chunkColumns=*/64, /*tableEntries=*/16, /*lookupCost=*/1,
+     /*dotIsSigned=*/false,
      /*dotLimit=*/255, /*dotCost=*/1, /*longDotCost=*/1, vnniPrefetch,
      x86::dot4Vnni512, x86::lookup512, x86::expand512,
      // Measured on Zen 4.
      /*wholeVectors=*/1, widenHalf, vectorFma},
+    makePlainNeon(),
+    makeNeon("dotprod", "cortex-a75", dotprodFeatures),
+    makeI8mm(),
 };
 
 const PrefetchDistance &IsaRow::getPrefetch(unsigned bits) const {

@@ -136,8 +136,9 @@ public:
   bool isScaledByBlock() const override { return columnBlock != 0; }
   bool hasZeros() const override { return (bool)zeroType; }
   bool decodesToInt() const override { return !hasTable; }
-  int64_t getBias() const override {
-    return isUnsigned ? 0 : int64_t(1) << (bits - 1);
+  int64_t getBias(const IsaRow &row) const override {
+    return (isUnsigned ? 0 : int64_t(1) << (bits - 1)) -
+           (isSignedByte(row) ? 128 : 0);
   }
   unsigned getShift(const IsaRow &row, unsigned group) const override;
   unsigned getBound(const IsaRow &row, unsigned group) const override;
@@ -191,6 +192,10 @@ protected:
     return std::max<int64_t>(16, int64_t(1) << bits);
   }
   bool usesTable(const IsaRow &row) const;
+  /// Whether codes are packed as signed bytes, 128 less than unsigned ones.
+  bool isSignedByte(const IsaRow &row) const {
+    return bits == 8 && !hasTable && row.dotIsSigned;
+  }
   unsigned scaleBytes(const IsaRow &row) const;
   unsigned zeroBytes(const IsaRow &row) const;
   /// Bytes of a block's or of a row's scales and zeros.

@@ -37,17 +37,24 @@ mlir::Value dot4Vnni512(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
                         mlir::Value u8, mlir::Value s8, unsigned bound);
 mlir::Value dot4Avx2(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
                      mlir::Value u8, mlir::Value s8, unsigned bound);
-mlir::Value lookup512(mlir::ImplicitLocOpBuilder &b, mlir::Value table,
+mlir::Value lookup512(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
                       mlir::Value lanes);
-mlir::Value lookupAvx2(mlir::ImplicitLocOpBuilder &b, mlir::Value table,
+mlir::Value lookupAvx2(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
                        mlir::Value lanes);
 mlir::Value expand512(mlir::ImplicitLocOpBuilder &b, mlir::Value bytes,
                       mlir::Value fill, mlir::Value mask);
 } // namespace x86
 
-namespace aarch64 {} // namespace aarch64
-
-namespace wasm {} // namespace wasm
+namespace aarch64 {
+mlir::Value dot4Neon(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
+                     mlir::Value weights, mlir::Value s8, unsigned bound);
+mlir::Value dot4Sdot(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
+                     mlir::Value weights, mlir::Value s8, unsigned bound);
+mlir::Value dot4Usdot(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
+                      mlir::Value u8, mlir::Value s8, unsigned bound);
+mlir::Value lookupTbl4(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
+                       mlir::Value lanes);
+} // namespace aarch64
 
 } // namespace miura::codegen
 

@@ -53,14 +53,14 @@ Value x86::dot4Avx2(ImplicitLocOpBuilder &b, Value acc, Value u8, Value s8,
   return arith::AddIOp::create(b, arith::AddIOp::create(b, acc, even), odd);
 }
 
-Value x86::lookup512(ImplicitLocOpBuilder &b, Value table, Value lanes) {
-  return callIntrinsic(b, table.getType(), "llvm.x86.avx512.permvar.sf.512",
-                       {table, lanes});
+Value x86::lookup512(ImplicitLocOpBuilder &b, ValueRange table, Value lanes) {
+  return callIntrinsic(b, table[0].getType(), "llvm.x86.avx512.permvar.sf.512",
+                       {table[0], lanes});
 }
 
-Value x86::lookupAvx2(ImplicitLocOpBuilder &b, Value table, Value lanes) {
-  return callIntrinsic(b, table.getType(), "llvm.x86.avx2.permps",
-                       {table, lanes});
+Value x86::lookupAvx2(ImplicitLocOpBuilder &b, ValueRange table, Value lanes) {
+  return callIntrinsic(b, table[0].getType(), "llvm.x86.avx2.permps",
+                       {table[0], lanes});
 }
 
 /// vpexpandb.

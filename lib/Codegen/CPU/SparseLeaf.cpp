@@ -150,6 +150,8 @@ UnitVectors SparseLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
   unsigned zero = isUnsigned ? 0 : 1u << (bits - 1), fill = 0;
   for (unsigned field = 0; field < fields(); ++field)
     fill |= zero << (field * packedBits);
+  if (isSignedByte(b.row))
+    fill ^= 0x80;
   Value fills = b.splatBytes(fill);
   unsigned maskBits = b.row.vectorBytes;
   int64_t fixed = getCount(b.row);
@@ -214,6 +216,7 @@ LogicalResult SparseLeaf::packPanel(ArrayRef<PackOperand> sources,
     n = placement.group[0];
     m = placement.group[1];
   }
+  unsigned flip = isSignedByte(row) ? 0x80 : 0;
   int64_t parameters = parameterBytes(row);
   int64_t streamsAt = layout.codeBytes() + (columnBlock ? parameters : 0);
   for (int64_t block = 0; block < blocks; ++block) {
@@ -244,7 +247,7 @@ LogicalResult SparseLeaf::packPanel(ArrayRef<PackOperand> sources,
           size_t &to = next[g % fields()];
           if (to == out.size())
             out.push_back(0);
-          out[to++] |= codes[from] << (g % fields() * packedBits);
+          out[to++] |= (codes[from] ^ flip) << (g % fields() * packedBits);
         }
         if (!isWhole && lane == lanes - 1)
           bits += row.vectorBytes / 8;

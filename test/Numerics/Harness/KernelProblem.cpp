@@ -836,11 +836,13 @@ std::string CompiledKernel::hotLoop(StringRef mnemonic) const {
       labels[line.take_until([](char c) { return c == ':'; })] = i;
       continue;
     }
-    StringRef text = line.trim();
-    if (!text.starts_with("j"))
-      continue;
-    StringRef target = text.split('\t').second.trim().take_until(
-        [](char c) { return c == ' ' || c == '\t' || c == '#'; });
+    // A branch's last operand is a label, whatever the architecture.
+    StringRef target = line.split(" //")
+                           .first.split(" #")
+                           .first.split("\t#")
+                           .first.split("\t//")
+                           .first.rtrim();
+    target = target.substr(target.find_last_of(" \t") + 1);
     auto label = labels.find(target);
     if (label == labels.end())
       continue;

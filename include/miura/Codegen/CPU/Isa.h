@@ -56,21 +56,27 @@ struct IsaRow {
   unsigned dotColumns;
   /// Columns of a panel that an f32 GEMM decodes into the L1 cache at a time.
   unsigned chunkColumns;
-  /// Entries of a table that one permutation of 32-bit lanes looks up.
-  unsigned tableEntries;
-  /// The largest unsigned operand for which `dot4` takes its short form.
+  /// Entries of a table of 32-bit lanes that one permutation looks up, and the
+  /// instructions that it takes with what it needs.
+  unsigned tableEntries, lookupCost;
+  /// Whether `dot4` multiplies signed bytes: codes of 8 bits are then packed as
+  /// such.
+  bool dotIsSigned;
+  /// The largest first operand for which `dot4` takes its short form.
   unsigned dotLimit;
   /// Instructions of the short and of the long form.
   unsigned dotCost, longDotCost;
   llvm::ArrayRef<PrefetchDistance> prefetch;
 
-  /// acc + the sum of four products of unsigned and signed bytes, in every
-  /// 32-bit lane, exactly. No unsigned byte exceeds `bound`.
+  /// acc + the sum of four products of bytes, in every 32-bit lane, exactly.
+  /// The second operand's are signed. The first's are unsigned and at most
+  /// `bound`, or, where `dotIsSigned` and `bound` is 128, signed.
   mlir::Value (*dot4)(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
-                      mlir::Value unsignedBytes, mlir::Value signedBytes,
+                      mlir::Value weights, mlir::Value signedBytes,
                       unsigned bound);
-  /// table[lane mod tableEntries] of f32 lanes.
-  mlir::Value (*lookup)(mlir::ImplicitLocOpBuilder &b, mlir::Value table,
+  /// table[lane mod tableEntries] of f32 lanes; the table is as many registers
+  /// as its entries need.
+  mlir::Value (*lookup)(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
                         mlir::Value lanes);
   /// `fill`, with the bytes whose bit is set in the integer `mask` replaced by
   /// the first bytes of `bytes`, in order. Null where there is no such

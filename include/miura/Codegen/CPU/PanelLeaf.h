@@ -109,13 +109,13 @@ public:
   virtual bool hasZeros() const = 0;
   /// Whether `PanelAs::Int` is offered.
   virtual bool decodesToInt() const = 0;
-  /// What an unsigned byte exceeds its code by.
-  virtual int64_t getBias() const { return 0; }
+  /// Int: what a byte exceeds its code by.
+  virtual int64_t getBias(const IsaRow &row) const { return 0; }
   /// Int: log2 of the factor that group g's bytes carry beside the code.
   virtual unsigned getShift(const IsaRow &row, unsigned group) const {
     return 0;
   }
-  /// Int: the largest byte of group g, factor included.
+  /// Int: the largest byte of group g in magnitude, factor included.
   virtual unsigned getBound(const IsaRow &row, unsigned group) const {
     return 255;
   }
