@@ -118,8 +118,7 @@ static void run(miura_memref *const *arguments, int64_t team, int64_t tid,
       out[2] = sum;
     }
 }
-static void step(miura_memref *const *a, int64_t team, int64_t tid,
-                 int64_t n) {
+static void step(miura_memref *const *a, int64_t team, int64_t tid, int64_t n) {
   run(a, team, tid, n, false);
 }
 static void stepAll(miura_memref *const *a, int64_t team, int64_t tid,
