@@ -35,6 +35,43 @@ using namespace miura;
 
 namespace {
 
+/// Whether all rows (the last dimension) of a buffer lie at one distance, as
+/// kernels that flatten the leading dimensions take for granted. A part of the
+/// columns does; some of the heads of a batch do not.
+static bool hasEvenRows(Value buffer) {
+  auto type = cast<MemRefType>(buffer.getType());
+  int64_t rank = type.getRank();
+  if (rank <= 2 || type.getLayout().isIdentity())
+    return true;
+  if (auto cast = buffer.getDefiningOp<memref::CastOp>())
+    return isa<MemRefType>(cast.getSource().getType()) &&
+           hasEvenRows(cast.getSource());
+  auto view = buffer.getDefiningOp<memref::SubViewOp>();
+  if (!view || view.getSourceType().getRank() != rank ||
+      !view.getSourceType().getLayout().isIdentity() ||
+      llvm::any_of(view.getStaticStrides(), [](int64_t s) { return s != 1; })) {
+    SmallVector<ReassociationIndices> groups(2);
+    for (int64_t d = 0; d < rank; ++d)
+      groups[d + 1 == rank].push_back(d);
+    return memref::CollapseShapeOp::isGuaranteedCollapsible(type, groups);
+  }
+  bool isOutermost = true;
+  for (int64_t d = 0; d + 1 < rank; ++d) {
+    int64_t whole = view.getSourceType().getDimSize(d);
+    OpFoldResult size = view.getMixedSizes()[d];
+    std::optional<int64_t> known = getConstantIntValue(size);
+    auto value = dyn_cast<Value>(size);
+    bool isWhole = known ? *known == whole
+                         : value.getDefiningOp<memref::DimOp>() ||
+                               value.getDefiningOp<tensor::DimOp>();
+    if (!isWhole && !isOutermost)
+      return false;
+    // A dimension of 1 has no distance to speak of.
+    isOutermost &= known == 1;
+  }
+  return true;
+}
+
 struct KernelBufferization
     : public DstBufferizableOpInterfaceExternalModel<KernelBufferization,
                                                      KernelOp> {
@@ -75,6 +112,19 @@ struct KernelBufferization
         FailureOr<Value> buffer = getBuffer(rewriter, value, options, state);
         if (failed(buffer))
           return failure();
+        if (!hasEvenRows(*buffer)) {
+          auto type = cast<MemRefType>((*buffer).getType());
+          Location loc = op->getLoc();
+          SmallVector<Value> sizes;
+          for (int64_t d = 0; d < type.getRank(); ++d)
+            if (type.isDynamicDim(d))
+              sizes.push_back(memref::DimOp::create(rewriter, loc, *buffer, d));
+          Value copy = memref::AllocOp::create(
+              rewriter, loc,
+              MemRefType::get(type.getShape(), type.getElementType()), sizes);
+          memref::CopyOp::create(rewriter, loc, *buffer, copy);
+          buffer = copy;
+        }
         buffers.push_back(*buffer);
       }
       return success();

@@ -122,6 +122,13 @@ bool Raiser::matchLayerNorm(Value value, Value &x, double &epsilon) {
   return true;
 }
 
+void Raiser::keepScaled(Value normalized) {
+  for (Operation *user : normalized.getUsers())
+    if (auto mul = dyn_cast<OnnxNodeOp>(user);
+        isNode(mul, "Mul") && isStored(getOther(mul, normalized)))
+      analysis.setOpaque(mul.getResult(0));
+}
+
 /// A vector of equal elements: the scale of a norm that has none.
 static Value makeSplatVector(OpBuilder &builder, Location loc, int64_t size,
                              Type element, double value) {
@@ -156,9 +163,11 @@ void Raiser::emitRms(Value normalized, Value x, double epsilon) {
   if (input.getType() != last.getType())
     return;
   builder.setInsertionPoint(last.getDefiningOp());
-  if (!scale)
+  if (!scale) {
+    keepScaled(last);
     scale = makeSplatVector(builder, last.getLoc(), *size,
                             getElementTypeOrSelf(last.getType()), 1);
+  }
   replace(last, RmsNormOp::create(builder, last.getLoc(), last.getType(), input,
                                   scale, builder.getF64FloatAttr(epsilon)));
 }
@@ -182,9 +191,11 @@ void Raiser::emitLayerNorm(Value normalized, Value x, double epsilon) {
       last = add.getResult(0);
   }
   builder.setInsertionPoint(last.getDefiningOp());
-  if (!scale)
+  if (!scale) {
+    keepScaled(last);
     scale = makeSplatVector(builder, last.getLoc(), *size,
                             getElementTypeOrSelf(last.getType()), 1);
+  }
   replace(last,
           LayerNormOp::create(builder, last.getLoc(), last.getType(), x, scale,
                               bias, builder.getF64FloatAttr(epsilon)));
@@ -270,5 +281,12 @@ void Raiser::raiseNorms() {
       emitLayerNorm(result, x, epsilon);
     else if (matchRms(result, x, epsilon))
       emitRms(result, x, epsilon);
+  });
+  // Heads that have norms of their own are put together again.
+  forEachNode([&](OnnxNodeOp op) {
+    if (isNode(op, "Concat") && llvm::all_of(op.getInputs(), [](Value part) {
+          return isa_and_nonnull<LayerNormOp, RmsNormOp>(part.getDefiningOp());
+        }))
+      analysis.setOpaque(op.getResult(0));
   });
 }

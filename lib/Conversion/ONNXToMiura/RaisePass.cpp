@@ -261,6 +261,7 @@ LogicalResult Raiser::run() {
   raisePositions();
   raiseAttentions();
   raiseViews();
+  raiseSizes();
   raiseElementwise();
   if (hasFailed)
     return failure();

@@ -83,12 +83,14 @@ Value Raiser::makeAngle(Value tensor, ArrayRef<Expr> indices, Expr batch,
                         Operation *before) {
   // To batch|1 × sequence × width.
   const Shape *found = analysis.getShape(tensor);
-  if (!found || indices.empty() || indices.back() != place)
+  if (!found || indices.empty())
     return {};
   Shape shape = *found;
-  // The first of more columns, where the file computes both halves alike.
+  // Some of more columns: the file may compute both halves alike, or keep sines
+  // and cosines side by side.
   std::optional<int64_t> columns = getInteger(shape.back());
-  if (!columns || *columns < width)
+  std::optional<int64_t> start = getInteger(context.sub(indices.back(), place));
+  if (!columns || !start || *start < 0 || *start + width > *columns)
     return {};
   Shape flat;
   bool hasSequence = false;
@@ -113,7 +115,7 @@ Value Raiser::makeAngle(Value tensor, ArrayRef<Expr> indices, Expr batch,
   if (!angle)
     return {};
   if (*columns != width)
-    angle = takeColumns(angle, 0, width, before);
+    angle = takeColumns(angle, *start, width, before);
   if (width != rotated)
     angle = widenAngle(angle, rotated, interleaved, before);
   return angle && factor != 1 ? scaleBy(angle, factor, before) : angle;
@@ -166,29 +168,40 @@ bool Raiser::raisePartialRope(OnnxNodeOp op) {
   // The first entries of a tensor rotated, and the others behind them.
   if (!isNode(op, "Concat") || op.getNumOperands() != 2)
     return false;
-  auto rope = getInput(op, 0).getDefiningOp<RopeOp>();
   Value rest = getInput(op, 1), result = op.getResult(0);
-  if (!rope)
-    return false;
-  Value low = rope.getInput();
-  Shape shape = *analysis.getShape(result);
-  const Shape *lowShape = analysis.getShape(low),
+  const Shape *found = analysis.getShape(result),
+              *lowShape = analysis.getShape(getInput(op, 0)),
               *restShape = analysis.getShape(rest);
-  std::optional<int64_t> size = getInteger(shape[3]),
-                         heads = getInteger(shape[1]);
-  if (!lowShape || !restShape || lowShape->size() != 4 ||
-      restShape->size() != 4 || !size || !heads)
+  if (!found || !lowShape || !restShape || lowShape->size() != 4 ||
+      restShape->size() != 4)
     return false;
-  Expr rotated = (*lowShape)[3];
+  Shape shape = *found;
+  Expr rotated = lowShape->back(), unrotated = restShape->back();
   Indices own = analysis.makeIndices(result, "r");
-  Expr e = context.index("e", rotated), f = context.index("f", (*restShape)[3]);
-  auto elementAt = [&](Value value, Expr last) {
-    Indices at = own;
-    at[3] = last;
-    return getScaledAtom(analysis.getElement(value, at));
-  };
-  auto [lowFactor, lowAtom] = elementAt(low, e);
-  auto [restFactor, restAtom] = elementAt(rest, f);
+  Expr e = context.index("e", rotated), f = context.index("f", unrotated);
+  // The rotation may lie behind views.
+  Indices inner = own;
+  inner[3] = e;
+  Value low = getInput(op, 0);
+  while (!low.getDefiningOp<RopeOp>())
+    if (!(low = analysis.stepThroughView(low, inner)))
+      return false;
+  auto rope = low.getDefiningOp<RopeOp>();
+  if (inner.size() != 4 || inner[0] != own[0] || inner[3] != e)
+    return false;
+  unsigned sequenceDim = inner[2] == own[2] ? 2 : 1;
+  if (inner[2] != own[sequenceDim] || inner[1] != own[3 - sequenceDim])
+    return false;
+  std::optional<int64_t> size = getInteger(shape[3]),
+                         heads = getInteger(shape[3 - sequenceDim]);
+  if (!size || !heads)
+    return false;
+  auto [lowFactor, lowAtom] =
+      getScaledAtom(analysis.getElement(rope.getInput(), inner));
+  Indices behind = own;
+  behind[3] = f;
+  auto [restFactor, restAtom] =
+      getScaledAtom(analysis.getElement(rest, behind));
   if (!lowAtom || !restAtom || lowFactor != 1 || restFactor != 1 ||
       lowAtom->kind != Kind::Element || restAtom->kind != Kind::Element ||
       lowAtom->tensor != restAtom->tensor)
@@ -199,15 +212,20 @@ bool Raiser::raisePartialRope(OnnxNodeOp op) {
     if (context.substitute(c, f, context.sub(own[3], rotated)) != at.back())
       return false;
   }
-  HeadAxes axes{own[0], own[1], own[2], own[3], *heads, *size};
+  HeadAxes axes{own[0], own[3 - sequenceDim], own[sequenceDim], own[3], *heads,
+                *size};
   Value x = getHeads(lowAtom->tensor, at, axes, op);
-  if (!x || x.getType() != result.getType())
+  if (!x)
     return false;
   builder.setInsertionPoint(op);
   Value whole =
       RopeOp::create(builder, op.getLoc(), x.getType(), x, rope.getCos(),
                      rope.getSin(), rope.getInterleaved());
   analysis.setShape(whole, *analysis.getShape(x));
+  if (sequenceDim == 1)
+    whole = makeReshape(makeMergeHeads(whole, op), shape, op);
+  if (!whole || whole.getType() != result.getType())
+    return false;
   replace(result, whole);
   return true;
 }
@@ -372,21 +390,23 @@ bool Raiser::raiseRope(OnnxNodeOp op) {
         double factor = a.factor;
         if (at.empty())
           return {};
-        if (one.back() == places[0] && two.back() == places[1] &&
-            places[0] != e) {
-          at.back() = indices[3];
-          return makeAngle(a.angle->tensor, at, batch, sequence, indices[3],
-                           rotated, rotated, interleaved, factor, op);
+        // At the element's own place, or at its pair's, behind a first column.
+        auto startBehind = [&](Expr first, Expr second) -> Expr {
+          Expr start = context.sub(one.back(), first);
+          return getInteger(start) && context.sub(two.back(), second) == start
+                     ? start
+                     : nullptr;
+        };
+        int64_t width = rotated;
+        Expr start = startBehind(places[0], places[1]);
+        if (!start) {
+          width = half;
+          start = startBehind(e, e);
         }
-        if (!interleaved && one.back() == e && two.back() == places[1]) {
-          at.back() = indices[3];
+        if (start) {
+          at.back() = context.add(indices[3], start);
           return makeAngle(a.angle->tensor, at, batch, sequence, indices[3],
-                           rotated, rotated, interleaved, factor, op);
-        }
-        if (one.back() == e && two.back() == e) {
-          at.back() = indices[3];
-          return makeAngle(a.angle->tensor, at, batch, sequence, indices[3],
-                           half, rotated, interleaved, factor, op);
+                           width, rotated, interleaved, factor, op);
         }
         return {};
       };

@@ -14,6 +14,7 @@
 
 #include "Raiser.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -165,6 +166,15 @@ Value Raiser::getHeads(Value tensor, ArrayRef<Expr> indices,
       return flat ? makeSplitHeads(flat, axes.heads, before) : Value();
     }
   }
+  if (indices.size() == 4 && indices[0] == axes.batch &&
+      indices[1] == axes.sequence && getInteger(shape[3])) {
+    // A part of every head's entries.
+    Expr width = context.mul(shape[2], shape[3]);
+    Value flat = makeReshape(tensor, {shape[0], shape[1], width}, before);
+    Expr column = context.add(context.mul(indices[2], shape[3]), indices[3]);
+    return flat ? getHeads(flat, {indices[0], indices[1], column}, axes, before)
+                : Value();
+  }
   if (indices.size() != 3 || indices[0] != axes.batch ||
       indices[1] != axes.sequence)
     return {};
@@ -277,4 +287,30 @@ void Raiser::raiseViews() {
   func.walk([&](tensor::CollapseShapeOp op) { views.push_back(op); });
   for (Operation *op : views)
     raiseView(op);
+}
+
+void Raiser::raiseSizes() {
+  forEachNode([&](OnnxNodeOp op) {
+    Value source = isNode(op, "Shape") ? getInput(op, 0) : Value();
+    auto type = source ? dyn_cast<RankedTensorType>(op.getResult(0).getType())
+                       : RankedTensorType();
+    std::optional<Shape> sizes;
+    if (type && type.hasStaticShape())
+      sizes = analysis.getElements(op.getResult(0));
+    if (!sizes || (tokensArgument && source == *tokensArgument))
+      return;
+    builder.setInsertionPoint(op);
+    SmallVector<Value> values;
+    for (Expr size : *sizes) {
+      OpFoldResult known = makeSize(size, op);
+      if (!known)
+        return;
+      Value index =
+          getValueOrCreateConstantIndexOp(builder, op.getLoc(), known);
+      values.push_back(arith::IndexCastOp::create(
+          builder, op.getLoc(), type.getElementType(), index));
+    }
+    replace(op.getResult(0),
+            tensor::FromElementsOp::create(builder, op.getLoc(), type, values));
+  });
 }

@@ -50,6 +50,7 @@ private:
   void raisePositions(); // what counts tokens
   void raiseAttentions();
   void raiseViews(); // what Reshape and Transpose chains are
+  void raiseSizes(); // sizes that the tokens' shape tells
   void raiseElementwise();
   void setRoles();
   void finish(); // dead nodes, function type, remarks
@@ -128,6 +129,9 @@ private:
   mlir::Value matchInverseRoot(mlir::Value value);
   bool matchLayerNorm(mlir::Value value, mlir::Value &x, double &epsilon);
   bool raiseFusedNorm(OnnxNodeOp op);
+  /// Where a norm's scale is no vector (one per head, say), the scaled tensor
+  /// is what attentions and rotations read, not a product to look into.
+  void keepScaled(mlir::Value normalized);
   void emitRms(mlir::Value normalized, mlir::Value x, double epsilon);
   void emitLayerNorm(mlir::Value normalized, mlir::Value x, double epsilon);
   /// The vector of size `size` that a value is, of rank 1, or null.

@@ -466,7 +466,7 @@ Expr TensorAnalysis::getElement(Value value, ArrayRef<Expr> indices) {
     return it->second;
   Expr result = nullptr;
   // A chain of thousands of sums is no mask and no rotation.
-  if (depth < 400 && getShape(value)) {
+  if (depth < 400 && !opaque.contains(value) && getShape(value)) {
     ++depth;
     result = computeElement(value, indices);
     --depth;

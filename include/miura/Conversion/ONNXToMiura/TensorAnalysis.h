@@ -19,6 +19,7 @@
 
 #include "miura/Conversion/ONNXToMiura/Symbolic.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "llvm/ADT/DenseSet.h"
 #include <map>
 
 namespace miura {
@@ -45,6 +46,9 @@ public:
   void setShape(mlir::Value value, Shape shape) {
     shapes[value.getAsOpaquePointer()] = std::move(shape);
   }
+
+  /// Says that a tensor's elements are not to be looked into.
+  void setOpaque(mlir::Value value) { opaque.insert(value); }
 
   /// The element at `indices`, one per dimension. Never null: an element of
   /// `value` itself where nothing better is known.
@@ -89,6 +93,7 @@ private:
   /// Not a DenseMap: callers hold pointers to shapes while others are added.
   std::unordered_map<void *, Shape> shapes;
   std::map<std::pair<void *, llvm::SmallVector<Expr, 4>>, Expr> elements;
+  llvm::DenseSet<mlir::Value> opaque;
   /// Sizes that met in a broadcast and differ.
   llvm::SmallVector<std::pair<Expr, Expr>> conflicts;
   /// Where slices end, and the sizes that they cut.
