@@ -102,7 +102,9 @@ static bool buildPipeline(Invocation &invocation, ModuleOp module,
   if (failed(parsePassPipeline(passes, pm, os)))
     return false;
   // Equal trees become one; weights that nothing reads any more go.
-  (void)parsePassPipeline("canonicalize,cse,symbol-dce", pm, os);
+  (void)parsePassPipeline("canonicalize,cse,symbol-dce,"
+                          "miura-verify-level{level=compressed}",
+                          pm, os);
   return true;
 }
 

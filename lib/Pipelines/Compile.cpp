@@ -22,6 +22,7 @@
 #include "miura/Conversion/ONNXToMiura/Passes.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
+#include "miura/Pipelines/Passes.h"
 #include "miura/Target/Object.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -56,6 +57,7 @@ void miura::buildModelPipeline(OpPassManager &pm, ModuleOp module) {
     return;
   // Sizes that the file does not say decide what a node can be.
   pm.addPass(createOnnxNormalizePass());
+  pm.addPass(createVerifyLevelPass(Level::Normalized));
   pm.addPass(createRaisePass());
   // A session refuses what it cannot mean; what has no use is not asked.
   pm.addPass(createCanonicalizerPass());
@@ -66,7 +68,8 @@ void miura::buildSessionPipeline(OpPassManager &pm, ModuleOp module) {
   if (hasSession(module))
     return;
   buildModelPipeline(pm, module);
-  pm.addPass(createCheckOnnxLoweringPass());
+  // Nodes that cannot be compiled are among what it refuses.
+  pm.addPass(createVerifyLevelPass(Level::Model));
   // What the file calls its inputs and outputs, while they are there.
   pm.addPass(createRecordSignaturePass());
   // Kernels compute in f32; before a session is formed, so that its caches are
@@ -97,6 +100,8 @@ void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
   function.addPass(createLinalgElementwiseOpFusionPass());
   function.addPass(createCanonicalizerPass());
   function.addPass(createCSEPass());
+  // While weights still are what they are called.
+  pm.addPass(createVerifyLevelPass(Level::Kernel));
   // The weights argument must be there before weights become views of it.
   pm.addPass(createFormStepPass());
   PackWeightsPassOptions pack;
@@ -116,6 +121,7 @@ void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
   // Barriers first: they are the clock by which buffers live and die.
   pm.addPass(createPlaceBarriersPass());
   pm.addPass(createPlanWorkspacePass());
+  pm.addPass(createVerifyLevelPass(Level::Kernel));
   pm.addPass(createCSEPass());
   pm.addPass(createLowerStepPass());
 }

@@ -22,6 +22,7 @@
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Pipelines/Compile.h"
+#include "miura/Pipelines/Passes.h"
 #include "miura/Target/Reference/Reference.h"
 #include "miura/Transforms/Certificates/Passes.h"
 #include "miura/Transforms/LowRank/Passes.h"
@@ -53,6 +54,7 @@ void miura::registerAllMiuraPasses() {
     registerMiuraToKernelsPasses();
     registerStepPasses();
     registerCompilePipeline();
+    registerMiuraPipelinesPasses();
     registerMiuraCertificatesPasses();
     registerMiuraLowRankPasses();
     registerMiuraPrunePasses();

@@ -24,33 +24,38 @@ namespace miura {
 using namespace mlir;
 using namespace miura;
 
+LogicalResult miura::verifyONNXLowerings(ModuleOp module) {
+  // Each operator once, at its first node.
+  llvm::MapVector<std::pair<StringRef, StringRef>, SmallVector<OnnxNodeOp>>
+      unknown;
+  module.walk([&](OnnxNodeOp op) {
+    // Bodies of subgraphs are lowered with the node that owns them.
+    if (!op->getParentOfType<OnnxNodeOp>() &&
+        !hasONNXToLinalgEmitter(op.getDomain(), op.getOpType()))
+      unknown[{op.getDomain(), op.getOpType()}].push_back(op);
+  });
+  for (auto &[name, nodes] : unknown) {
+    OnnxNodeOp op = nodes.front();
+    InFlightDiagnostic diagnostic = op.emitError("node '");
+    diagnostic << op.getNodeName() << "' is of the operator '" << name.second
+               << "'";
+    if (!name.first.empty())
+      diagnostic << " (domain '" << name.first << "')";
+    if (nodes.size() > 1)
+      diagnostic << ", as are " << nodes.size() - 1 << " more";
+    diagnostic << ", which cannot be compiled: no model op was found for it, "
+                  "and it has no lowering of its own; replace it in the file "
+                  "by operators that are known";
+  }
+  return success(unknown.empty());
+}
+
 namespace {
 struct CheckOnnxLoweringPass
     : miura::impl::CheckOnnxLoweringPassBase<CheckOnnxLoweringPass> {
   void runOnOperation() override {
-    // Each operator once, at its first node.
-    llvm::MapVector<std::pair<StringRef, StringRef>, SmallVector<OnnxNodeOp>>
-        unknown;
-    getOperation().walk([&](OnnxNodeOp op) {
-      // Bodies of subgraphs are lowered with the node that owns them.
-      if (!op->getParentOfType<OnnxNodeOp>() &&
-          !hasONNXToLinalgEmitter(op.getDomain(), op.getOpType()))
-        unknown[{op.getDomain(), op.getOpType()}].push_back(op);
-    });
-    for (auto &[name, nodes] : unknown) {
-      OnnxNodeOp op = nodes.front();
-      InFlightDiagnostic diagnostic = op.emitError("node '");
-      diagnostic << op.getNodeName() << "' is of the operator '" << name.second
-                 << "'";
-      if (!name.first.empty())
-        diagnostic << " (domain '" << name.first << "')";
-      if (nodes.size() > 1)
-        diagnostic << ", as are " << nodes.size() - 1 << " more";
-      diagnostic << ", which cannot be compiled: no model op was found for it, "
-                    "and it has no lowering of its own; replace it in the file "
-                    "by operators that are known";
+    if (failed(verifyONNXLowerings(getOperation())))
       signalPassFailure();
-    }
   }
 };
 } // namespace

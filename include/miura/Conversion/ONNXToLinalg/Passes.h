@@ -14,6 +14,7 @@
 #ifndef MIURA_CONVERSION_ONNXTOLINALG_PASSES_H
 #define MIURA_CONVERSION_ONNXTOLINALG_PASSES_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Transforms/DialectConversion.h"
 
@@ -29,6 +30,10 @@ void populateONNXToLinalgPatterns(const mlir::TypeConverter &converter,
 
 /// Whether a node of this operator has an emitter.
 bool hasONNXToLinalgEmitter(llvm::StringRef domain, llvm::StringRef opType);
+
+/// An error for every operator of `module` without an emitter, at its first
+/// node (miura-check-onnx-lowering).
+mlir::LogicalResult verifyONNXLowerings(mlir::ModuleOp module);
 
 #define GEN_PASS_REGISTRATION
 #include "miura/Conversion/ONNXToLinalg/Passes.h.inc"
