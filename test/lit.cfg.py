@@ -3,7 +3,9 @@
 #            ../shared/data beside the checkout); tests that need it say
 #            `REQUIRES: data` and are reported as unsupported elsewhere
 #   python   the tests' Python environment (onnx, onnxruntime, tokenizers)
+#   node, chromium   those programs, and the linker for WebAssembly
 import os
+import shutil
 
 import lit.formats
 from lit.llvm import llvm_config
@@ -48,6 +50,13 @@ if os.path.exists(python):
 else:
     lit_config.note("no Python environment at %s: tests that need it are "
                     "skipped (utils/setup makes it)" % python)
+
+if shutil.which("wasm-ld-22"):
+    config.available_features.update(
+        program for program in ("node", "chromium") if shutil.which(program))
+if "node" not in config.available_features or "chromium" not in config.available_features:
+    lit_config.note("no Node, Chromium or wasm-ld-22: tests of code for browsers "
+                    "are skipped (utils/setup installs them)")
 
 # Models that commands compile in passing do not go to the user's folder.
 config.environment["MIURA_COMPILED_DIR"] = os.path.join(config.test_exec_root, "compiled")

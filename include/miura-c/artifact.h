@@ -98,6 +98,23 @@ typedef struct miura_model_info {
  *  Valid until the next call on this thread. */
 MIURA_EXPORT const char *miura_error(void);
 
+#if defined(__wasm__)
+/* Where there are no files: the weights are copied into the module's memory
+ * before the model is opened (without a path), and tokens and results pass
+ * through memory that the module gives. */
+
+/** Bytes of the weights file. */
+MIURA_EXPORT int64_t miura_weights_bytes(void);
+
+/** Memory for as many bytes, the same at every call; null if there is none. */
+MIURA_EXPORT void *miura_weights_memory(void);
+
+/** Memory at a multiple of 64 bytes, until it is released; null if there is
+ *  none. */
+MIURA_EXPORT void *miura_allocate(int64_t bytes);
+MIURA_EXPORT void miura_release(void *memory);
+#endif
+
 /** Maps the weights and starts `threads` − 1 threads (the caller is the first;
  *  0 or less: as many as the process may run on). `path` names the weights file
  *  or the library beside it; null: beside the library that this code is in.

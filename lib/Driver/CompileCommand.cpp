@@ -95,7 +95,8 @@ const Command miura::driver::compileCommand = {"compile",
 Compiles a model of any level (an ONNX file is raised first) for a cpu. OUT.so
 has the interface of miura-c/artifact.h and needs nothing installed; its weights
 are in OUT.so.weights, which stays beside it. OUT.o is the same to be linked,
-OUT.s the assembly to be read. `seconds` are the processor's.
+OUT.s the assembly to be read. For --target wasm32 the library is OUT.wasm, which
+imports nothing: examples/browser has a loader for browsers and Node. `seconds` are the processor's.
 
 Example:
   $ miura compile model.onnx -o model.so

@@ -123,7 +123,10 @@ void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
   pm.addPass(createPlanWorkspacePass());
   pm.addPass(createVerifyLevelPass(Level::Kernel));
   pm.addPass(createCSEPass());
-  pm.addPass(createLowerStepPass());
+  LowerStepPassOptions lower;
+  lower.target = target.str();
+  lower.features = features.str();
+  pm.addPass(createLowerStepPass(lower));
 }
 
 namespace {

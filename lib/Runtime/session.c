@@ -104,14 +104,19 @@ const miura_model_info *miura_model_get_info(const miura_model *model) {
 /*===- Sessions
  * -------------------------------------------------------------===*/
 
+/* Of sizes: 1 if the product is too large. Clang's built-in is a call on
+ * 32-bit machines. */
 static int multiply(int64_t *result, int64_t a, int64_t b) {
-  return __builtin_mul_overflow(a, b, result);
+  if (b > 0 && a > INT64_MAX / b)
+    return 1;
+  *result = a * b;
+  return 0;
 }
 
 /* Zeroed, at a cache line; null on failure or if the size is absurd. */
 static void *take(int64_t count, int64_t size) {
   int64_t bytes;
-  if (multiply(&bytes, count, size) || bytes > INT64_MAX - 128)
+  if (multiply(&bytes, count, size) || bytes > PTRDIFF_MAX - 128)
     return NULL;
   bytes = (bytes + 127) / 64 * 64; /* never empty */
   void *memory = aligned_alloc(64, (size_t)bytes);

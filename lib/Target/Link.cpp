@@ -60,6 +60,13 @@ llvm::Expected<std::string> miura::findRuntime(llvm::StringRef executable,
 /// The program and its first arguments that link code of `triple`.
 static llvm::Expected<std::vector<std::string>>
 findLinker(const llvm::Triple &triple) {
+  if (triple.isWasm()) {
+    for (const char *name : {"wasm-ld-22", "wasm-ld"})
+      if (auto linker = llvm::sys::findProgramByName(name))
+        return std::vector<std::string>{*linker};
+    return makeError("no linker for " + triple.getArchName() +
+                     " was found: install Debian's package lld-22");
+  }
   if (isHost(triple)) {
     for (const char *name : {"cc", "clang-22", "clang", "gcc"})
       if (auto linker = llvm::sys::findProgramByName(name))
@@ -78,6 +85,35 @@ findLinker(const llvm::Triple &triple) {
                                   "-fuse-ld=lld"};
 }
 
+/// As a C compiler takes them.
+static void addArguments(llvm::SmallVectorImpl<llvm::StringRef> &arguments,
+                         llvm::StringRef object, llvm::StringRef runtime,
+                         bool relocatable) {
+  if (relocatable)
+    arguments.append({"-r", "-nostdlib"});
+  else
+    arguments.append({"-shared", "-Wl,--build-id=none", "-Wl,-z,now",
+                      "-Wl,-z,noexecstack", "-Wl,--gc-sections"});
+  arguments.append(
+      {object, "-Wl,--whole-archive", runtime, "-Wl,--no-whole-archive"});
+  if (!relocatable)
+    arguments.append({"-lm", "-pthread", "-ldl"});
+}
+
+/// As wasm-ld takes them: the module imports nothing, so what is undefined is
+/// an error here. A stack that is too small ends in a trap, as it begins at
+/// address 0 and grows down.
+static void addWasmArguments(llvm::SmallVectorImpl<llvm::StringRef> &arguments,
+                             llvm::StringRef object, llvm::StringRef runtime,
+                             bool relocatable) {
+  if (relocatable)
+    arguments.push_back("--relocatable");
+  else
+    arguments.append({"--no-entry", "--export-dynamic", "--stack-first", "-z",
+                      "stack-size=1048576", "--gc-sections", "--strip-debug"});
+  arguments.append({object, "--whole-archive", runtime, "--no-whole-archive"});
+}
+
 llvm::Error miura::linkProgram(llvm::StringRef object, llvm::StringRef runtime,
                                llvm::StringRef triple, llvm::StringRef output,
                                bool relocatable) {
@@ -85,15 +121,11 @@ llvm::Error miura::linkProgram(llvm::StringRef object, llvm::StringRef runtime,
   if (!linker)
     return linker.takeError();
   llvm::SmallVector<llvm::StringRef> arguments(linker->begin(), linker->end());
-  if (relocatable)
-    arguments.append({"-r", "-nostdlib"});
+  if (llvm::Triple(triple).isWasm())
+    addWasmArguments(arguments, object, runtime, relocatable);
   else
-    arguments.append({"-shared", "-Wl,--build-id=none", "-Wl,-z,now",
-                      "-Wl,-z,noexecstack", "-Wl,--gc-sections"});
-  arguments.append({"-o", output, object, "-Wl,--whole-archive", runtime,
-                    "-Wl,--no-whole-archive"});
-  if (!relocatable)
-    arguments.append({"-lm", "-pthread", "-ldl"});
+    addArguments(arguments, object, runtime, relocatable);
+  arguments.append({"-o", output});
   // The linker's messages, for the error.
   llvm::SmallString<128> log;
   if (std::error_code error =

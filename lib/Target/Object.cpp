@@ -208,7 +208,9 @@ llvm::Error miura::emitObject(mlir::ModuleOp module, const ObjectTarget &target,
     return makeError(error);
   std::unique_ptr<llvm::TargetMachine> machine(found->createTargetMachine(
       triple, target.cpu, target.features, llvm::TargetOptions(),
-      llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+      // A WebAssembly module is whole: nothing is loaded beside it.
+      triple.isWasm() ? llvm::Reloc::Static : llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive));
   if (!machine)
     return makeError("LLVM has no target machine for " + triple.str());
   llvm->setDataLayout(machine->createDataLayout());

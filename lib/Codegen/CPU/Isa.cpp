@@ -21,6 +21,11 @@ static constexpr llvm::StringLiteral vnniFeatures[] = {
     "avx512f",    "avx512bw",   "avx512vl",    "avx512dq",
     "avx512vnni", "avx512vbmi", "avx512vbmi2", "f16c"};
 
+// What every browser with SIMD has.
+static constexpr llvm::StringLiteral wasmFeatures[] = {
+    "simd128", "bulk-memory", "bulk-memory-opt", "nontrapping-fptoint",
+    "sign-ext"};
+
 // The distances were measured with benchmarks/kernels at 4096 × 4096 from cold
 // memory: below 4 bits, and where a vector of weights costs many instructions,
 // the hardware's prefetcher falls behind.
@@ -35,8 +40,8 @@ static constexpr llvm::StringLiteral neonFeatures[] = {"neon"};
 static constexpr llvm::StringLiteral dotprodFeatures[] = {"neon", "dotprod"};
 static constexpr llvm::StringLiteral i8mmFeatures[] = {"neon", "dotprod",
                                                        "i8mm"};
-// Nothing was measured: it is left to the hardware.
-static constexpr PrefetchDistance neonPrefetch[] = {{32, 0, 0}};
+// Nothing was measured, or there is no such instruction.
+static constexpr PrefetchDistance noPrefetch[] = {{32, 0, 0}};
 
 /// AArch64: registers of 16 bytes, and as many as AVX-512 has, so that its
 /// tiles have as many vectors.
@@ -61,12 +66,13 @@ static constexpr IsaRow makeNeon(llvm::StringLiteral name,
           /*dotLimit=*/127,
           /*dotCost=*/1,
           /*longDotCost=*/1,
-          neonPrefetch,
+          noPrefetch,
           aarch64::dot4Sdot,
           aarch64::lookupTbl4,
           /*expand=*/nullptr,
           /*wholeVectors=*/0,
           widenHalf,
+          /*hasFma=*/true,
           vectorFma};
 }
 
@@ -101,7 +107,7 @@ static const IsaRow rows[] = {
      /*dotIsSigned=*/false,
      /*dotLimit=*/127, /*dotCost=*/3, /*longDotCost=*/6, avx2Prefetch,
      x86::dot4Avx2, x86::lookupAvx2, /*expand=*/nullptr,
-     /*wholeVectors=*/0, widenHalf, vectorFma},
+     /*wholeVectors=*/0, widenHalf, /*hasFma=*/true, vectorFma},
     {"avx512vnni", llvm::Triple::x86_64, "icelake-client", vnniFeatures,
      /*vectorBytes=*/64, /*registers=*/32,
      // 24 accumulators, four vectors of weights; 12 + 12 in the integer tile.
@@ -112,10 +118,23 @@ static const IsaRow rows[] = {
      /*dotLimit=*/255, /*dotCost=*/1, /*longDotCost=*/1, vnniPrefetch,
      x86::dot4Vnni512, x86::lookup512, x86::expand512,
      // Measured on Zen 4.
-     /*wholeVectors=*/1, widenHalf, vectorFma},
+     /*wholeVectors=*/1, widenHalf, /*hasFma=*/true, vectorFma},
     makePlainNeon(),
     makeNeon("dotprod", "cortex-a75", dotprodFeatures),
     makeI8mm(),
+    {"wasm-simd128", llvm::Triple::wasm32, "generic", wasmFeatures,
+     // Registers are the engine's to give; x86-64 has 16 of this length.
+     /*vectorBytes=*/16, /*registers=*/16,
+     // A product needs one of its own beside eight accumulators, two vectors of
+     // weights and a broadcast.
+     /*floatTileRows=*/4, /*floatTileGroups=*/2,
+     // Four accumulators: the odd and even bytes of both operands take four.
+     /*dotTileRows=*/2, /*dotTileGroups=*/2, /*dotColumns=*/8,
+     /*chunkColumns=*/128, /*tableEntries=*/4, /*lookupCost=*/4,
+     /*dotIsSigned=*/false,
+     /*dotLimit=*/255, /*dotCost=*/6, /*longDotCost=*/6, noPrefetch, wasm::dot4,
+     wasm::lookup, /*expand=*/nullptr, /*wholeVectors=*/0, wasm::widenHalf,
+     /*hasFma=*/false, wasm::multiplyAdd},
 };
 
 const PrefetchDistance &IsaRow::getPrefetch(unsigned bits) const {

@@ -56,6 +56,16 @@ mlir::Value lookupTbl4(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
                        mlir::Value lanes);
 } // namespace aarch64
 
+namespace wasm {
+mlir::Value dot4(mlir::ImplicitLocOpBuilder &b, mlir::Value acc, mlir::Value u8,
+                 mlir::Value s8, unsigned bound);
+mlir::Value lookup(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
+                   mlir::Value lanes);
+mlir::Value widenHalf(mlir::ImplicitLocOpBuilder &b, mlir::Value half);
+mlir::Value multiplyAdd(mlir::ImplicitLocOpBuilder &b, mlir::Value x,
+                        mlir::Value y, mlir::Value z);
+} // namespace wasm
+
 } // namespace miura::codegen
 
 #endif // MIURA_CODEGEN_CPU_PRIMITIVES_H

@@ -11,6 +11,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "miura/Codegen/CPU/Isa.h"
 #include "miura/Codegen/CPU/KernelToLLVM.h"
 #include "miura/Codegen/Step/Passes.h"
 #include "miura/Codegen/Step/StepSignature.h"
@@ -87,9 +88,16 @@ struct LowerStep : public miura::impl::LowerStepPassBase<LowerStep> {
   void getDependentDialects(DialectRegistry &registry) const override {
     LowerStepPassBase::getDependentDialects(registry);
   }
+  using LowerStepPassBase::LowerStepPassBase;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    llvm::Expected<codegen::Target> chosen =
+        codegen::chooseTarget(target, features);
+    if (!chosen) {
+      module.emitError(llvm::toString(chosen.takeError()));
+      return signalPassFailure();
+    }
     SmallVector<std::string> steps, kernels;
     for (func::FuncOp step : getSteps(module)) {
       steps.push_back(step.getName().str());
@@ -107,7 +115,7 @@ struct LowerStep : public miura::impl::LowerStepPassBase<LowerStep> {
       return signalPassFailure();
     OpPassManager pm("builtin.module");
     pm.addPass(createExpandUnknownSizesPass());
-    codegen::buildKernelToLLVMPipeline(pm);
+    codegen::buildKernelToLLVMPipeline(pm, *chosen->row);
     if (failed(runPipeline(pm, module)))
       return signalPassFailure();
 

@@ -417,9 +417,9 @@ static void barrierEntry(SpinBarrier *barrier) { barrier->wait(); }
 // Compiling
 //===----------------------------------------------------------------------===//
 
-static LogicalResult lowerToLLVM(ModuleOp module) {
+static LogicalResult lowerToLLVM(ModuleOp module, const IsaRow &row) {
   PassManager pm(module.getContext());
-  codegen::buildKernelToLLVMPipeline(pm);
+  codegen::buildKernelToLLVMPipeline(pm, row);
   return pm.run(module);
 }
 
@@ -649,7 +649,7 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
     llvm::raw_string_ostream os(kernel->vectorIr);
     module->print(os);
   }
-  if (failed(lowerToLLVM(*module)))
+  if (failed(lowerToLLVM(*module, *target->row)))
     return fail("does not lower: " + error);
   llvm::InitializeAllTargets();
   llvm::InitializeAllTargetMCs();

@@ -131,7 +131,12 @@ bool KernelRunner::compile(StringRef cpu) {
     return false;
   }
   PassManager pm(&context);
-  miura::codegen::buildKernelToLLVMPipeline(pm);
+  auto chosen = miura::codegen::chooseTarget(cpu);
+  if (!chosen) {
+    ADD_FAILURE() << llvm::toString(chosen.takeError());
+    return false;
+  }
+  miura::codegen::buildKernelToLLVMPipeline(pm, *chosen->row);
   if (failed(pm.run(*module))) {
     ADD_FAILURE() << "lowering failed";
     return false;

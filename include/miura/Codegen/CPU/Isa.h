@@ -88,7 +88,9 @@ struct IsaRow {
   unsigned wholeVectors;
   /// A vector of f16 as f32.
   mlir::Value (*widenHalf)(mlir::ImplicitLocOpBuilder &b, mlir::Value half);
-  /// a · b + c with one rounding.
+  /// Whether a product is added with one rounding, everywhere in a kernel.
+  bool hasFma;
+  /// a · b + c, with one rounding where the row has that.
   mlir::Value (*fma)(mlir::ImplicitLocOpBuilder &b, mlir::Value x,
                      mlir::Value y, mlir::Value z);
 

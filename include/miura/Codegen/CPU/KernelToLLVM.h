@@ -20,9 +20,11 @@ class OpPassManager;
 
 namespace miura::codegen {
 
+struct IsaRow;
+
 /// Adds to `pm`, on a module, the passes from vector, scf, arith, math and
-/// memref to the LLVM dialect.
-void buildKernelToLLVMPipeline(mlir::OpPassManager &pm);
+/// memref to the LLVM dialect, for a machine with what `row` says.
+void buildKernelToLLVMPipeline(mlir::OpPassManager &pm, const IsaRow &row);
 
 } // namespace miura::codegen
 

@@ -125,8 +125,14 @@ def LowerStepPass : Pass<"miura-lower-step", "mlir::ModuleOp"> {
     Runs upstream's conversions in the order that works, with exponentials and
     their kin expanded into polynomials (sine and cosine, which no hot loop has,
     stay calls), and gives every step an entry `<step>_entry` that takes its
-    descriptors as an array of pointers (lib/Runtime/Abi.h).
+    descriptors as an array of pointers (lib/Runtime/Abi.h). Where the target has
+    no fused multiply-add, products are rounded before they are added.
   }];
+  let options = [
+    Option<"target", "target", "std::string", /*default=*/"\"\"",
+           "What to lower for, as `miura compile --target` takes it; empty: this machine">,
+    Option<"features", "features", "std::string", /*default=*/"\"\"", "Its features, as LLVM writes them">
+  ];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::cf::ControlFlowDialect"];
 }
 
