@@ -12,6 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelRunner.h"
+#include "miura/Codegen/CPU/Isa.h"
 #include "miura/Codegen/CPU/KernelToLLVM.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
