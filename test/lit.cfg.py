@@ -2,6 +2,7 @@
 #   data     the test data folder is there (MIURA_TEST_DATA, by default
 #            ../shared/data beside the checkout); tests that need it say
 #            `REQUIRES: data` and are reported as unsupported elsewhere
+#   aarch64  qemu-aarch64 and a C library for AArch64
 #   python   the tests' Python environment (onnx, onnxruntime, tokenizers)
 #   node, chromium   those programs, and the linker for WebAssembly
 import os
@@ -57,6 +58,18 @@ if shutil.which("wasm-ld-22"):
 if "node" not in config.available_features or "chromium" not in config.available_features:
     lit_config.note("no Node, Chromium or wasm-ld-22: tests of code for browsers "
                     "are skipped (utils/setup installs them)")
+
+# Code for AArch64 runs under qemu-user, linked with Debian's cross C library.
+qemu = shutil.which("qemu-aarch64")
+if qemu and os.path.exists(os.path.join(config.miura_obj_root, "lib", "aarch64",
+                                        "libMiuraRuntime.a")):
+    config.available_features.add("aarch64")
+    config.substitutions.append(
+        ("%aarch64_cc", "clang-22 --target=aarch64-linux-gnu -fuse-ld=lld"))
+    config.substitutions.append(("%aarch64_run", qemu + " -L /usr/aarch64-linux-gnu"))
+else:
+    lit_config.note("no qemu-aarch64 or no cross C library: tests of AArch64 are "
+                    "skipped (utils/setup names the packages)")
 
 # Models that commands compile in passing do not go to the user's folder.
 config.environment["MIURA_COMPILED_DIR"] = os.path.join(config.test_exec_root, "compiled")

@@ -108,7 +108,7 @@ static const struct {
 } known[] = {
     {"neon", AT_HWCAP, 1},      {"lse", AT_HWCAP, 8},
     {"fullfp16", AT_HWCAP, 10}, {"rdm", AT_HWCAP, 12},
-    {"jscvt", AT_HWCAP, 13},    {"rcpc", AT_HWCAP, 15},
+    {"jsconv", AT_HWCAP, 13},   {"rcpc", AT_HWCAP, 15},
     {"dotprod", AT_HWCAP, 20},  {"sve", AT_HWCAP, 22},
     {"fp16fml", AT_HWCAP, 23},  {"sve2", AT_HWCAP2, 1},
     {"i8mm", AT_HWCAP2, 13},    {"bf16", AT_HWCAP2, 14},

@@ -48,8 +48,8 @@ static std::string getRequiredFeatures(const llvm::TargetMachine &machine) {
   // Those of which user code can use instructions that the code generator
   // chooses by itself, or our kernels ask for.
   static const char *const knownArm[] = {
-      "neon",  "fullfp16", "rdm",  "lse",  "dotprod", "fp16fml",
-      "jscvt", "rcpc",     "i8mm", "bf16", "sve",     "sve2"};
+      "neon",   "fullfp16", "rdm",  "lse",  "dotprod", "fp16fml",
+      "jsconv", "rcpc",     "i8mm", "bf16", "sve",     "sve2"};
   llvm::ArrayRef<const char *> names;
   if (machine.getTargetTriple().isX86())
     names = known;
