@@ -48,10 +48,7 @@ static constexpr PrefetchDistance noPrefetch[] = {{32, 0, 0}};
 static constexpr IsaRow makeNeon(llvm::StringLiteral name,
                                  llvm::StringLiteral cpu,
                                  llvm::ArrayRef<llvm::StringLiteral> features) {
-  return {name,
-          llvm::Triple::aarch64,
-          cpu,
-          features,
+  return {name, llvm::Triple::aarch64, cpu, features,
           /*vectorBytes=*/16,
           /*registers=*/32,
           /*floatTileRows=*/6,
@@ -66,15 +63,10 @@ static constexpr IsaRow makeNeon(llvm::StringLiteral name,
           /*dotIsSigned=*/true,
           /*dotLimit=*/127,
           /*dotCost=*/1,
-          /*longDotCost=*/1,
-          noPrefetch,
-          aarch64::dot4Sdot,
-          aarch64::lookupTbl4,
+          /*longDotCost=*/1, noPrefetch, aarch64::dot4Sdot, aarch64::lookupTbl4,
           /*expand=*/nullptr,
-          /*wholeVectors=*/0,
-          widenHalf,
-          /*hasFma=*/true,
-          vectorFma};
+          /*wholeVectors=*/0, widenHalf,
+          /*hasFma=*/true, vectorFma};
 }
 
 /// smull, smull2, addp, sadalp in place of sdot, whose products take registers.
