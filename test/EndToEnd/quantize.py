@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 
 source, out = Path(sys.argv[1]), Path(sys.argv[2])
 NF4 = [-1, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0,
@@ -136,6 +136,28 @@ def dynamic(**options):
     return onnx.load(out / "dynamic.onnx")
 
 
+def read_inputs(data, model):
+    names = [value.name for value in model.graph.input]
+    return {name: numpy_helper.to_array(onnx.TensorProto.FromString((data / f"input_{i}.pb").read_bytes())) for i, name in enumerate(names)}
+
+
+class Calibration(CalibrationDataReader):
+    """The data sets themselves."""
+    def __init__(self):
+        model = onnx.load(source / "model.onnx")
+        self.rest = [read_inputs(data, model) for data in sorted(source.glob("test_data_set_*"))]
+
+    def get_next(self):
+        return self.rest.pop() if self.rest else None
+
+
+def static(activation, operators, **options):
+    """QDQ pairs around the operators."""
+    quantize_static(str(source / "model.onnx"), str(out / "static.onnx"), Calibration(), activation_type=activation, weight_type=QuantType.QInt8,
+                    op_types_to_quantize=operators, **options)
+    return onnx.load(out / "static.onnx")
+
+
 MAKE = {
     "nbits4": lambda: nbits(4, 32, False),
     "nbits4-int8": lambda: nbits(4, 32, False, level=4),
@@ -147,6 +169,9 @@ MAKE = {
     "nf4": lambda: bnb4(NF4, 1, 64),
     "fp4": lambda: bnb4(FP4, 0, 16),
     "dynamic": lambda: dynamic(),
+    "static": lambda: static(QuantType.QUInt8, ["MatMul"], per_channel=True),
+    "static-signed": lambda: static(QuantType.QInt8, ["MatMul", "Gather"], extra_options={"ActivationSymmetric": True}),
+    "static16": lambda: static(QuantType.QUInt16, ["MatMul"], per_channel=True),
     "dynamic-channels": lambda: dynamic(weight_type=QuantType.QUInt8, per_channel=True, reduce_range=True),
 }
 
@@ -162,10 +187,8 @@ for name in sys.argv[3:]:
     session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     for data in sorted(source.glob("test_data_set_*")):
         (folder / data.name).mkdir()
-        feeds = {}
-        for i, value in enumerate(model.graph.input):
-            bytes = (data / f"input_{i}.pb").read_bytes()
-            (folder / data.name / f"input_{i}.pb").write_bytes(bytes)
-            feeds[value.name] = onnx.numpy_helper.to_array(onnx.TensorProto.FromString(bytes))
+        feeds = read_inputs(data, model)
+        for i in range(len(feeds)):
+            shutil.copy(data / f"input_{i}.pb", folder / data.name)
         for i, (value, result) in enumerate(zip(model.graph.output, session.run(None, feeds))):
             (folder / data.name / f"output_{i}.pb").write_bytes(onnx.numpy_helper.from_array(result, value.name).SerializeToString())

@@ -154,7 +154,7 @@ static std::optional<Group> formGroup(Operation *op) {
     return group;
   }
   if (auto attention = dyn_cast<CachedAttentionOp>(op)) {
-    if (attention.getMask() || attention.getSinks())
+    if (attention.getMask() || attention.getSinks() || attention.hasRounding())
       return std::nullopt;
     // The kernel takes and stores [batch, sequence, heads · size].
     Value from = addHeads(attention.getQuery(), /*withRope=*/false, group.ops);

@@ -40,7 +40,19 @@ struct AttentionParts {
   bool causal;
   int64_t window;
   bool blindMean;
+  RoundingAttr keyRounding, valueRounding, scoreRounding, weightRounding;
 };
+
+/// The tensor with its elements rounded, or as it is without a rounding.
+static Value roundAll(LinalgBuilder &b, Value tensor, RoundingAttr rounding) {
+  if (!rounding)
+    return tensor;
+  return b.elementwise(b.getF32Type(), {tensor},
+                       [&](LinalgBuilder &b, ValueRange v) {
+                         return roundToCodes(
+                             b, b.convert(v[0], b.getF32Type()), rounding);
+                       });
+}
 
 /// An element of `tensor`, a dimension of size 1 standing for every index.
 static Value extractBroadcast(LinalgBuilder &b, Value tensor,
@@ -52,8 +64,9 @@ static Value extractBroadcast(LinalgBuilder &b, Value tensor,
   return b.extract(tensor, at);
 }
 
-static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
-                            Type element) {
+static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
+  a.key = roundAll(b, a.key, a.keyRounding);
+  a.value = roundAll(b, a.value, a.valueRounding);
   Type f32 = b.getF32Type();
   MLIRContext *context = b.getContext();
   int64_t heads = b.type(a.query).getDimSize(1);
@@ -88,6 +101,8 @@ static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
           Value bounded = math::TanhOp::create(b, b.div(s, cap));
           s = b.mul(cap, bounded);
         }
+        if (a.scoreRounding)
+          s = roundToCodes(b, s, a.scoreRounding);
         // With the lowest finite number a query that sees no key has equal
         // scores, hence the mean of all values; with minus infinity zeros.
         Value minusInfinity = b.constant(f32, -INFINITY);
@@ -163,6 +178,22 @@ static Value lowerAttention(LinalgBuilder &b, const AttentionParts &a,
           return b.add(b.extract(sum, i), math::ExpOp::create(b, shifted));
         });
 
+  // Rounded weights are what is multiplied, so the sum divides them before.
+  if (a.weightRounding) {
+    weights = b.withRows(
+        f32, weights, {sum}, {}, [&](LinalgBuilder &b, ValueRange v) {
+          Value zero = b.constant(f32, 0);
+          Value none =
+              arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, v[1], zero);
+          Value weight = arith::SelectOp::create(b, none, zero,
+                                                 b.div(v[0], v[1]));
+          return roundToCodes(b, weight, a.weightRounding);
+        });
+    sum = b.generate(f32, b.dims(sum), [&](LinalgBuilder &b, ValueRange) {
+      return b.constant(f32, 1);
+    });
+  }
+
   // Loops: batch, head, query, value size, key.
   SmallVector<Value> outSizes{batch, b.index(heads), queries,
                               b.dim(a.value, 3)};
@@ -206,7 +237,11 @@ static void replaceAttention(Op op, Adaptor operands, Value lengths,
                        op.getSoftcap().convertToDouble(),
                        op.getCausal(),
                        static_cast<int64_t>(op.getWindow()),
-                       op.getBlindMean()};
+                       op.getBlindMean(),
+                       op.getKeyRoundingAttr(),
+                       op.getValueRoundingAttr(),
+                       op.getScoreRoundingAttr(),
+                       op.getWeightRoundingAttr()};
   Type type = converter.convertType(op.getResult().getType());
   Value result = lowerAttention(b, parts, getElementTypeOrSelf(type));
   rewriter.replaceOp(op, b.as(result, type));

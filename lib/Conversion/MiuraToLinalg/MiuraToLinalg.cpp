@@ -40,7 +40,7 @@ struct MiuraToLinalgPass
     target.addIllegalOp<LinearOp, ExpertLinearOp, EmbeddingOp, TakeRowsOp,
                         PositionsOp, TakeNewOp, RmsNormOp, LayerNormOp,
                         SplitHeadsOp, MergeHeadsOp, RopeOp, AttentionOp, SiluOp,
-                        GeluOp, SoftmaxOp, CacheAppendOp, CachedAttentionOp,
+                        GeluOp, FakeQuantizeOp, SoftmaxOp, CacheAppendOp, CachedAttentionOp,
                         TakeLastOp>();
     // What a kernel computes is emitted by code generation.
     target.addLegalOp<KernelOp>();

@@ -390,6 +390,19 @@ struct LowerSilu : Lowering<SiluOp> {
   }
 };
 
+struct LowerFakeQuantize : Lowering<FakeQuantizeOp> {
+  using Lowering::Lowering;
+  Value lower(FakeQuantizeOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    Value x = operands.getInput();
+    Type element = b.element(x);
+    return b.elementwise(element, {x}, [&](LinalgBuilder &b, ValueRange v) {
+      Value value = b.convert(v[0], b.getF32Type());
+      return b.convert(roundToCodes(b, value, op.getRounding()), element);
+    });
+  }
+};
+
 struct LowerGelu : Lowering<GeluOp> {
   using Lowering::Lowering;
   Value lower(GeluOp op, Adaptor operands, LinalgBuilder &b) const override {
@@ -450,6 +463,6 @@ void miura::populateMiuraModelToLinalgPatterns(const TypeConverter &converter,
   patterns.add<LowerLinear, LowerExpertLinear, LowerEmbedding, LowerTakeRows,
                LowerPositions, LowerTakeNew, LowerRmsNorm, LowerLayerNorm,
                LowerSplitHeads, LowerMergeHeads, LowerRope, LowerSilu,
-               LowerGelu, LowerSoftmax>(converter, patterns.getContext());
+               LowerFakeQuantize, LowerGelu, LowerSoftmax>(converter, patterns.getContext());
   detail::populateAttentionPatterns(converter, patterns);
 }

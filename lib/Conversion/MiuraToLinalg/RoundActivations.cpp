@@ -77,6 +77,18 @@ Value miura::roundActivations(LinalgBuilder &b, Value x, int64_t block) {
   });
 }
 
+Value miura::roundToCodes(LinalgBuilder &b, Value value,
+                          RoundingAttr rounding) {
+  Type f32 = b.getF32Type();
+  Value scale = b.constant(f32, rounding.getScale().getValueAsDouble());
+  Value zero = b.constant(f32, rounding.getZero());
+  Value code = math::RoundEvenOp::create(b, b.div(value, scale));
+  code = b.add(code, zero);
+  code = b.min(b.max(code, b.constant(f32, rounding.getLeast())),
+               b.constant(f32, rounding.getGreatest()));
+  return b.mul(b.sub(code, zero), scale);
+}
+
 namespace {
 struct RoundActivationsPass
     : miura::impl::RoundActivationsPassBase<RoundActivationsPass> {

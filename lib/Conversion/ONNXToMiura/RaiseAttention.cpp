@@ -32,6 +32,8 @@ static bool isProduct(OnnxNodeOp op) {
 /// Whether scores can come this way: a product of two computed tensors below
 /// scales, caps, masks and views.
 static bool leadsToProduct(Value value, int depth = 0) {
+  if (auto rounded = value.getDefiningOp<FakeQuantizeOp>())
+    value = rounded.getInput();
   auto op = value.getDefiningOp<OnnxNodeOp>();
   if (!op || depth > 12)
     return false;
@@ -276,7 +278,8 @@ Value Raiser::makeAttention(const AttentionParts &parts, Type element,
       form.causal ? builder.getUnitAttr() : UnitAttr(),
       builder.getI64IntegerAttr(form.window),
       builder.getF64FloatAttr(parts.softcap),
-      blindMean ? builder.getUnitAttr() : UnitAttr());
+      blindMean ? builder.getUnitAttr() : UnitAttr(), parts.keyRounding,
+      parts.valueRounding, parts.scoreRounding, parts.weightRounding);
   analysis.setShape(attention, attended);
   return attention;
 }
@@ -336,8 +339,17 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   Indices indices = own;
   SmallVector<MaskPart> masks;
   double factor = 1, softcap = 0;
+  RoundingAttr scoreRounding, weightRounding, keyRounding, valueRounding;
   OnnxNodeOp product;
   for (int steps = 0; !product; ++steps) {
+    if (auto rounded = value.getDefiningOp<FakeQuantizeOp>()) {
+      // Scaled scores are rounded, once.
+      if (scoreRounding || factor != 1 || softcap != 0)
+        return false;
+      scoreRounding = rounded.getRounding();
+      value = rounded.getInput();
+      continue;
+    }
     auto op = value.getDefiningOp<OnnxNodeOp>();
     if (!op || steps > 32)
       return false;
@@ -362,15 +374,15 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
       factor = isNode(op, "Mul") ? factor * *k : factor / *k;
       value = getInput(op, side);
     } else if (isNode(op, "Add")) {
-      // Before a cap, an addition would be no mask.
-      if (softcap != 0)
+      // Before a cap or a rounding, an addition would be no mask.
+      if (softcap != 0 || scoreRounding)
         return false;
       unsigned side = leadsToProduct(getInput(op, 0)) ? 0 : 1;
       masks.push_back(
           {getInput(op, 1 - side), std::nullopt, false, factor, indices});
       value = getInput(op, side);
     } else if (isNode(op, "Where")) {
-      if (factor <= 0 || softcap != 0)
+      if (factor <= 0 || softcap != 0 || scoreRounding)
         return false;
       unsigned side = leadsToProduct(getInput(op, 1)) ? 1 : 2;
       std::optional<double> k = analysis.getSplat(getInput(op, 3 - side));
@@ -412,7 +424,7 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   if (!queryElement || !keyElement)
     return false;
   auto [queryFactor, queryAtom] = getScaledAtom(queryElement);
-  auto [keyFactor, keyAtom] = getScaledAtom(keyElement);
+  auto [keyFactor, keyAtom] = getRoundedAtom(keyElement, keyRounding);
   if (!queryAtom || !keyAtom || queryAtom->kind != Kind::Element ||
       keyAtom->kind != Kind::Element)
     return false;
@@ -425,6 +437,12 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   for (int steps = 0; !output; ++steps) {
     Value next;
     for (Operation *user : current.getUsers()) {
+      if (auto rounded = dyn_cast<FakeQuantizeOp>(user);
+          rounded && !weightRounding) {
+        weightRounding = rounded.getRounding();
+        next = rounded.getResult();
+        continue;
+      }
       auto op = dyn_cast<OnnxNodeOp>(user);
       if (op && op->use_empty())
         continue;
@@ -464,7 +482,9 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   Indices back = batch;
   back.append({i, j});
   for (Value v = getInput(output, 0); v != probabilities;) {
-    if (Value source = analysis.stepThroughView(v, back))
+    if (auto rounded = v.getDefiningOp<FakeQuantizeOp>())
+      v = rounded.getInput();
+    else if (Value source = analysis.stepThroughView(v, back))
       v = source;
     else if (OnnxNodeOp where = getNode(v, "Where"))
       v = getInput(where, 2);
@@ -481,8 +501,8 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   for (size_t n = 0; n + 2 < right->size(); ++n)
     if (isConstant((*right)[n], 1))
       valueAt[n] = context.integer(0);
-  auto [valueFactor, valueAtom] =
-      getScaledAtom(analysis.getElement(getInput(output, 1), valueAt));
+  auto [valueFactor, valueAtom] = getRoundedAtom(
+      analysis.getElement(getInput(output, 1), valueAt), valueRounding);
   if (!valueAtom || valueFactor != 1 || valueAtom->kind != Kind::Element ||
       !valueSize)
     return false;
@@ -510,6 +530,10 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   parts.zeroesBlind = zeroesBlind;
   parts.scale = scale;
   parts.softcap = softcap;
+  parts.keyRounding = keyRounding;
+  parts.valueRounding = valueRounding;
+  parts.scoreRounding = scoreRounding;
+  parts.weightRounding = weightRounding;
   Value attention =
       makeAttention(parts, getElementTypeOrSelf(result.getType()), before);
   if (!attention)

@@ -273,9 +273,14 @@ Value Raiser::appendToPast(Value past, Value added, Operation *before) {
     argument.setType(getType(before4, getElementTypeOrSelf(past.getType())));
     analysis.setShape(argument, before4);
   }
+  builder.setInsertionPoint(before);
+  // A past of codes is read as numbers.
+  Type element = getElementTypeOrSelf(added.getType());
+  if (isa<IntegerType>(getElementTypeOrSelf(past.getType())))
+    past = arith::SIToFPOp::create(builder, before->getLoc(),
+                                   getType(before4, element), past);
   shape[0] = before4[0];
   shape[2] = context.add(before4[2], shape[2]);
-  builder.setInsertionPoint(before);
   Value all = tensor::ConcatOp::create(
       builder, before->getLoc(),
       getType(shape, getElementTypeOrSelf(past.getType())), 2,
@@ -288,6 +293,27 @@ Value Raiser::appendToPast(Value past, Value added, Operation *before) {
 // GroupQueryAttention
 //===----------------------------------------------------------------------===//
 
+Value Raiser::encode(Value value, double scale, Operation *before) {
+  Shape shape = *analysis.getShape(value);
+  builder.setInsertionPoint(before);
+  Location loc = before->getLoc();
+  auto type = cast<RankedTensorType>(value.getType());
+  Value scalar = arith::ConstantOp::create(
+      builder, loc, builder.getFloatAttr(type.getElementType(), scale));
+  SmallVector<Value> sizes;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    if (type.isDynamicDim(i))
+      sizes.push_back(tensor::DimOp::create(builder, loc, value, i));
+  Value splat = tensor::SplatOp::create(builder, loc, type, scalar, sizes);
+  auto code = IntegerType::get(func.getContext(), 8, IntegerType::Signed);
+  value = FakeQuantizeOp::create(
+      builder, loc, arith::DivFOp::create(builder, loc, value, splat),
+      RoundingAttr::get(func.getContext(), code, builder.getF32FloatAttr(1),
+                        /*zero=*/0));
+  analysis.setShape(value, shape);
+  return value;
+}
+
 bool Raiser::raiseGroupQueryAttention(OnnxNodeOp op) {
   Value x = getInput(op, 0), k = getInput(op, 1), v = getInput(op, 2);
   Value pastKey = getInput(op, 3), pastValue = getInput(op, 4);
@@ -296,11 +322,21 @@ bool Raiser::raiseGroupQueryAttention(OnnxNodeOp op) {
       (op.getNumResults() > 3 && !op.getResult(3).use_empty()) ||
       !getInt(op, "causal", 1))
     return false;
-  // A quantized cache has arithmetic of its own; norms inside and a bias no
-  // exporter writes yet.
-  for (unsigned i : {10, 12, 13, 14, 15})
+  // Norms inside and a bias no exporter writes yet.
+  for (unsigned i : {10, 14, 15})
     if (getInput(op, i))
       return false;
+  // A cache of codes, with one scale for all keys and one for all values.
+  std::optional<double> keyScale, valueScale;
+  bool coded = getInput(op, 12) || getInput(op, 13);
+  if (coded) {
+    keyScale = analysis.getSplat(getInput(op, 12));
+    valueScale = analysis.getSplat(getInput(op, 13));
+    if (!keyScale || !valueScale || *keyScale <= 0 || *valueScale <= 0 ||
+        getInt(op, "kv_cache_bit_width", 8) != 8 || !pastKey ||
+        !getElementTypeOrSelf(pastKey.getType()).isInteger(8))
+      return false;
+  }
   Shape shape = *found;
   int64_t heads = getInt(op, "num_heads", 0),
           kvHeads = getInt(op, "kv_num_heads", 0);
@@ -353,6 +389,10 @@ bool Raiser::raiseGroupQueryAttention(OnnxNodeOp op) {
       analysis.setShape(*side, own);
     }
   }
+  if (coded) {
+    parts.key = encode(parts.key, *keyScale, op);
+    parts.value = encode(parts.value, *valueScale, op);
+  }
   if (pastKey) {
     parts.key = appendToPast(pastKey, parts.key, op);
     parts.value = appendToPast(pastValue, parts.value, op);
@@ -366,7 +406,9 @@ bool Raiser::raiseGroupQueryAttention(OnnxNodeOp op) {
   parts.causal = true;
   parts.window = std::max<int64_t>(0, getInt(op, "local_window_size", -1));
   double scale = getFloat(op, "scale", 0);
-  parts.scale = scale == 0 ? 1 / std::sqrt(double(size)) : scale;
+  // Attention reads codes as numbers: their scales go to scores and result.
+  parts.scale = (scale == 0 ? 1 / std::sqrt(double(size)) : scale) *
+                keyScale.value_or(1);
   parts.softcap = getFloat(op, "softcap", 0);
   Type element = getElementTypeOrSelf(x.getType());
   if (Value sinks = getInput(op, 11)) {
@@ -386,9 +428,19 @@ bool Raiser::raiseGroupQueryAttention(OnnxNodeOp op) {
   attention = makeMergeHeads(attention, op);
   if (attention.getType() != op.getResult(0).getType())
     return false;
+  if (coded)
+    attention = scaleBy(attention, *valueScale, op);
   replace(op.getResult(0), attention);
-  replace(op.getResult(1), parts.key);
-  replace(op.getResult(2), parts.value);
+  for (auto [i, all] : {std::pair{1, parts.key}, {2, parts.value}}) {
+    if (coded) {
+      Shape whole = *analysis.getShape(all);
+      builder.setInsertionPoint(op);
+      all = arith::FPToSIOp::create(builder, op.getLoc(),
+                                    getType(whole, builder.getI8Type()), all);
+      analysis.setShape(all, whole);
+    }
+    replace(op.getResult(i), all);
+  }
   return true;
 }
 

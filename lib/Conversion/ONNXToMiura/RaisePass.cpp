@@ -251,6 +251,7 @@ LogicalResult Raiser::run() {
   raiseConstants();
   // Products and norms first: what they make is opaque to the analysis, which
   // keeps the expressions of rotations and masks small.
+  raiseRoundings();
   raiseLinears();
   raiseExperts();
   raiseNorms();

@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Raiser.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -49,9 +50,17 @@ void Raiser::setRoles() {
       auto concat = value.getDefiningOp<tensor::ConcatOp>();
       if (!concat)
         continue;
-      if (auto past = dyn_cast<BlockArgument>(concat.getInputs()[0])) {
+      // A cache of codes is read and written as numbers; a file with static
+      // quantization may give it rounded.
+      Value first = concat.getInputs()[0];
+      if (auto decoded = first.getDefiningOp<arith::SIToFPOp>())
+        first = decoded.getIn();
+      if (auto past = dyn_cast<BlockArgument>(first)) {
         setRole(past, kind, layer);
         setResultRole(concat, kind, layer);
+        for (Operation *user : concat->getUsers())
+          if (isa<arith::FPToSIOp, FakeQuantizeOp>(user))
+            setResultRole(user->getResult(0), kind, layer);
       }
     }
     ++layer;

@@ -42,6 +42,7 @@ private:
   // The phases, in this order.
   void readTypes();        // encodings to attributes, sizes to types
   void raiseConstants();   // Constant, Identity, …
+  void raiseRoundings();   // activations of static quantization
   void raiseLinears();     // MatMul, Gemm, Gather of weights
   void raiseNorms();       // RMSNorm, LayerNorm
   void raiseActivations(); // SiLU, GELU
@@ -96,6 +97,11 @@ private:
   // RaiseDynamicQuantized.cpp
   /// MatMulInteger times its scales.
   bool raiseIntegerProduct(OnnxNodeOp op);
+
+  // RaiseRoundings.cpp
+  /// Multiplied with `factor`, what a rounding takes; null where that is no
+  /// rounding.
+  static RoundingAttr divideScale(RoundingAttr rounding, double factor);
 
   // RaiseBlockQuantized.cpp
   bool raiseMatMulNBits(OnnxNodeOp op);
@@ -210,7 +216,13 @@ private:
     bool causal = false;
     int64_t window = 0;
     double scale = 1, softcap = 0;
+    /// What is rounded on the way; null: nothing.
+    RoundingAttr keyRounding, valueRounding, scoreRounding, weightRounding;
   };
+  /// The stored or computed tensor that an element is of, times a factor;
+  /// through a rounding, which is noted. A null atom where it is of no such
+  /// form.
+  std::pair<double, Expr> getRoundedAtom(Expr element, RoundingAttr &rounding);
   void foldBlindRows(AttentionOp attention);
   /// Keys or values, whose heads may be shared by several query heads.
   mlir::Value getGroupedHeads(Expr atom, HeadAxes axes,
@@ -229,6 +241,8 @@ private:
   bool raiseFusedAttention(OnnxNodeOp op);
   bool raiseStandardAttention(OnnxNodeOp op);
   bool raiseGroupQueryAttention(OnnxNodeOp op);
+  /// The int8 codes of a value with one scale, as numbers.
+  mlir::Value encode(mlir::Value value, double scale, mlir::Operation *before);
   /// `added` behind the past of a cache.
   mlir::Value appendToPast(mlir::Value past, mlir::Value added,
                            mlir::Operation *before);

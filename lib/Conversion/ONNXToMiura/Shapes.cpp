@@ -196,6 +196,7 @@ computeMicrosoftShape(OnnxNodeOp op, const Shape *first, unsigned result) {
           .Cases(
               {"BiasGelu", "FastGelu", "QuickGelu", "Gelu", "RotaryEmbedding"},
               result == 0)
+          .Cases({"QuantizeLinear", "DequantizeLinear"}, result == 0)
           // The sum of the two inputs is a result too.
           .Cases({"SkipLayerNormalization", "SkipSimplifiedLayerNormalization"},
                  result == 0 || result == 3)
@@ -236,6 +237,7 @@ std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
           .Cases({"RMSNormalization", "BitwiseNot", "LeakyRelu", "Swish",
                   "ScatterND", "ScatterElements"},
                  Same)
+          .Cases({"QuantizeLinear", "DequantizeLinear"}, Same)
           .Cases({"Add", "Sub", "Mul", "Div", "Mod", "Pow", "Min", "Max"},
                  Broadcast)
           .Cases({"And", "Or", "Xor", "Equal", "Less", "LessOrEqual", "Greater",

@@ -51,3 +51,27 @@ func.func @new_tokens(%m: tensor<?x?xi64>, %ids: tensor<?x3xi64>) {
   %y = miura.take_new %m for %ids : tensor<?x?xi64>, tensor<?x3xi64> -> tensor<?x2xi64>
   return
 }
+
+// -----
+
+func.func @signless_code(%x: tensor<4xf32>) {
+  // expected-error @below {{expects codes of 2 to 16 bits with or without a sign, as ui8, but got 'i8'}}
+  %y = miura.fake_quantize %x to <i8, scale = 1.0 : f32, zero = 0> : tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @no_step(%x: tensor<4xf32>) {
+  // expected-error @below {{expects a scale that is a positive number}}
+  %y = miura.fake_quantize %x to <ui8, scale = 0.0 : f32, zero = 0> : tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @zero_is_no_code(%x: tensor<4xf32>) {
+  // expected-error @below {{expects a zero point that is a code of 'si8', but got 128}}
+  %y = miura.fake_quantize %x to <si8, scale = 1.0 : f32, zero = 128> : tensor<4xf32>
+  return
+}

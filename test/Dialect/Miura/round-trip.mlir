@@ -36,6 +36,8 @@ func.func @experts(%x: tensor<?x4xf32>, %w: tensor<3x8x4xf32>, %e: tensor<?xi64>
       : (tensor<?x4xf32>, tensor<3x8x4xf32>, tensor<?xi64>, tensor<3x8xf32>) -> tensor<?x8xf32>
   // CHECK: miura.silu %{{.*}} {alpha = 1.702000e+00 : f64} : tensor<?x8xf32>
   %z = miura.silu %y {alpha = 1.702 : f64} : tensor<?x8xf32>
+  // CHECK: miura.fake_quantize %{{.*}} to <ui8, scale = 5.000000e-02 : f32, zero = 128> : tensor<?x8xf32>
+  %rounded = miura.fake_quantize %z to <ui8, scale = 0.05 : f32, zero = 128> : tensor<?x8xf32>
   return %z : tensor<?x8xf32>
 }
 

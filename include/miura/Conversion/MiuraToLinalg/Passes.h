@@ -21,6 +21,7 @@
 namespace miura {
 
 class LinalgBuilder;
+class RoundingAttr;
 
 /// The suffix of the function that holds the expressions of another.
 inline constexpr llvm::StringLiteral kWeightsFunctionSuffix = ".weights";
@@ -43,6 +44,10 @@ void populateMiuraSessionToLinalgPatterns(const mlir::TypeConverter &converter,
 /// scale per row (`block` 0) or per `block` columns of a row, as
 /// `#miura.compute` defines them.
 mlir::Value roundActivations(LinalgBuilder &b, mlir::Value x, int64_t block);
+
+/// The number, f32, that the code of an f32 `value` stands for.
+mlir::Value roundToCodes(LinalgBuilder &b, mlir::Value value,
+                         RoundingAttr rounding);
 
 #define GEN_PASS_REGISTRATION
 #include "miura/Conversion/MiuraToLinalg/Passes.h.inc"

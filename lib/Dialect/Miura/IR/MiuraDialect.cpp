@@ -12,6 +12,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace miura;
@@ -75,6 +76,34 @@ void MiuraDialect::initialize() {
 }
 
 MiuraDialect::~MiuraDialect() = default;
+
+int64_t RoundingAttr::getLeast() const {
+  return getCode().isUnsigned() ? 0 : -(int64_t(1) << (getCode().getWidth() - 1));
+}
+
+int64_t RoundingAttr::getGreatest() const {
+  return (int64_t(1) << (getCode().getWidth() - !getCode().isUnsigned())) - 1;
+}
+
+LogicalResult RoundingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   IntegerType code, FloatAttr scale,
+                                   int64_t zero) {
+  unsigned width = code.getWidth();
+  if (code.isSignless() || width < 2 || width > 16)
+    return emitError() << "expects codes of 2 to 16 bits with or without a "
+                          "sign, as ui8, but got "
+                       << code;
+  double step = scale.getValueAsDouble();
+  if (!(step > 0) || !std::isfinite(step))
+    return emitError() << "expects a scale that is a positive number, but got "
+                       << scale;
+  int64_t least = code.isUnsigned() ? 0 : -(int64_t(1) << (width - 1));
+  int64_t greatest = least + (int64_t(1) << width) - 1;
+  if (zero < least || zero > greatest)
+    return emitError() << "expects a zero point that is a code of " << code
+                       << ", but got " << zero;
+  return success();
+}
 
 LogicalResult BytesAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                 StringRef file, int64_t offset, int64_t length,

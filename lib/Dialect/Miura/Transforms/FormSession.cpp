@@ -123,7 +123,11 @@ FailureOr<Value> SessionBuilder::getNewPart(AttentionOp attention, Value keys,
                                    "session needs to know which are new");
     return keys;
   }
-  auto past = dyn_cast<BlockArgument>(concat.getInputs().front());
+  // Codes are numbers in a session's cache.
+  Value first = concat.getInputs().front();
+  if (auto decoded = first.getDefiningOp<arith::SIToFPOp>())
+    first = decoded.getIn();
+  auto past = dyn_cast<BlockArgument>(first);
   if (concat.getDim() != 2 || concat.getInputs().size() != 2 || !past ||
       getRole(model, past.getArgNumber()) != kind)
     return attention.emitOpError(
@@ -254,6 +258,17 @@ func::FuncOp SessionBuilder::makeStep(StringRef name) {
   return step;
 }
 
+/// How a result of the function that is `value` is rounded; null if it is not.
+static RoundingAttr getRoundingOfResult(Value value) {
+  for (Operation *user : value.getUsers())
+    if (auto rounded = dyn_cast<FakeQuantizeOp>(user))
+      if (llvm::any_of(rounded->getUsers(), [](Operation *next) {
+            return next->hasTrait<OpTrait::ReturnLike>();
+          }))
+        return rounded.getRounding();
+  return {};
+}
+
 /// `value` with the element type and static sizes of `type`.
 static Value convertTo(OpBuilder &builder, Location loc, Value value,
                        Type type) {
@@ -301,8 +316,14 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
     builder.setInsertionPoint(attention);
     Location loc = attention.getLoc();
     auto append = [&](Value keys, BlockArgument cache) -> Value {
-      if (auto concat = keys.getDefiningOp<tensor::ConcatOp>())
+      if (auto concat = keys.getDefiningOp<tensor::ConcatOp>()) {
+        // A cache that leaves the model rounded is kept so: what comes back as
+        // a past has been rounded already.
+        RoundingAttr rounding = getRoundingOfResult(concat);
         keys = concat.getInputs()[1];
+        if (rounding)
+          keys = FakeQuantizeOp::create(builder, loc, keys, rounding);
+      }
       auto type = cast<RankedTensorType>(cache.getType());
       Value result =
           CacheAppendOp::create(builder, loc, type, keys, lengths, cache);
@@ -317,7 +338,9 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
         attention.getPadding() ? padding : Value(), attention.getSinks(),
         attention.getScaleAttr(), attention.getCausalAttr(),
         attention.getWindowAttr(), attention.getSoftcapAttr(),
-        attention.getBlindMeanAttr());
+        attention.getBlindMeanAttr(), attention.getKeyRoundingAttr(),
+        attention.getValueRoundingAttr(), attention.getScoreRoundingAttr(),
+        attention.getWeightRoundingAttr());
     attention.replaceAllUsesWith(cached.getResult());
     attention.erase();
   }
@@ -362,7 +385,11 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
 
   RewritePatternSet patterns(builder.getContext());
   populateSinkTakeLastPatterns(patterns);
-  if (failed(applyPatternsGreedily(step, std::move(patterns))))
+  // A sweep may only get past an op whose other user died in the one before; a
+  // take_last moves up each time, so this ends.
+  GreedyRewriteConfig config;
+  config.setMaxIterations(GreedyRewriteConfig::kNoLimit);
+  if (failed(applyPatternsGreedily(step, std::move(patterns), config)))
     return step.emitError("did not come to rest");
 
   // What the old arguments served must be gone now.

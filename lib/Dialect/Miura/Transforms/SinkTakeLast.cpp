@@ -38,7 +38,8 @@ struct SinkTakeLast : OpRewritePattern<TakeLastOp> {
     // Which operands run over positions: the input of a linear or a norm, all
     // operands of an elementwise op.
     SmallVector<unsigned> places;
-    if (isa<LinearOp, RmsNormOp, LayerNormOp, SiluOp, GeluOp>(producer))
+    if (isa<LinearOp, RmsNormOp, LayerNormOp, SiluOp, GeluOp, FakeQuantizeOp>(
+            producer))
       places = {0};
     else if (producer->hasTrait<OpTrait::Elementwise>() && isPure(producer))
       for (unsigned i = 0; i < producer->getNumOperands(); ++i)

@@ -93,6 +93,31 @@ def Miura_ComputeAttr : Miura_Attr<"Compute", "compute"> {
   let assemblyFormat = "`<` $activation `,` $accumulator (`,` `block` `=` $block^)? `>`";
 }
 
+def Miura_RoundingAttr : Miura_Attr<"Rounding", "rounding"> {
+  let summary = "Codes that activations are rounded to, with a fixed scale";
+  let description = [{
+    `#miura.rounding<ui8, scale = 0.05 : f32, zero = 128>`: a value x becomes
+    `(q − zero) · scale` with `q = clamp(round(x / scale) + zero)`, rounded half
+    to even and clamped to the numbers of the code's type, an integer of 2 to 16
+    bits with a sign or without. What a file with static quantization says of
+    every activation.
+    Source: ONNX operators, QuantizeLinear and DequantizeLinear; Jacob et al.,
+    arXiv:1712.05877, section 2.1 and eq. (12).
+  }];
+  let parameters = (ins
+    "::mlir::IntegerType":$code,
+    "::mlir::FloatAttr":$scale,
+    "int64_t":$zero
+  );
+  let assemblyFormat = "`<` $code `,` struct($scale, $zero) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The least and the greatest code.
+    int64_t getLeast() const;
+    int64_t getGreatest() const;
+  }];
+}
+
 def Miura_DimsAttr : Miura_Attr<"Dims", "dims"> {
   let summary = "The symbolic names of a tensor's dimensions";
   let description = [{

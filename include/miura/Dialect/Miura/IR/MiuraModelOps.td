@@ -207,6 +207,11 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
 
     A closed form (causal, window, padding) is an optimization of a mask: a mask
     that is not understood stays an operand.
+
+    A file with static quantization rounds what passes through: `key_rounding`
+    and `value_rounding` what is read of keys and values, `score_rounding` the
+    scaled (and capped) scores before the mask, `weight_rounding` what the
+    softmax gives.
     Source: Vaswani et al., arXiv:1706.03762, eq. (1); Ainslie et al. (GQA),
     arXiv:2305.13245, section 2.2; Xiao et al. (sinks), arXiv:2309.17453,
     section 3.3.
@@ -217,14 +222,40 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
                        F64Attr:$scale, UnitAttr:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap,
-                       UnitAttr:$blind_mean);
+                       UnitAttr:$blind_mean,
+                       OptionalAttr<Miura_RoundingAttr>:$key_rounding,
+                       OptionalAttr<Miura_RoundingAttr>:$value_rounding,
+                       OptionalAttr<Miura_RoundingAttr>:$score_rounding,
+                       OptionalAttr<Miura_RoundingAttr>:$weight_rounding);
   let results = (outs Miura_FloatTensor:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`mask` $mask^ `:` type($mask))? (`padding` $padding^ `:` type($padding))?
     (`sinks` $sinks^ `:` type($sinks))? `scale` $scale (`causal` $causal^)? attr-dict
     `:` type($query) `,` type($key) `,` type($value) `->` type($result)
   }];
+  let extraClassDeclaration = [{
+    /// Whether anything on the way from queries to the result is rounded.
+    bool hasRounding() {
+      return getKeyRounding() || getValueRounding() || getScoreRounding() ||
+             getWeightRounding();
+    }
+  }];
   let hasVerifier = 1;
+}
+
+def Miura_FakeQuantizeOp : Miura_ModelOp<"fake_quantize", [SameOperandsAndResultType]> {
+  let summary = "Values rounded to codes, as the numbers that the codes stand for";
+  let description = [{
+    Each element as its rounding says: a QuantizeLinear and its DequantizeLinear
+    with one scale and one zero point for the whole tensor.
+
+    ```mlir
+    %y = miura.fake_quantize %x to <ui8, scale = 5.000000e-02 : f32, zero = 128> : tensor<?x?x64xf32>
+    ```
+  }];
+  let arguments = (ins Miura_FloatTensor:$input, Miura_RoundingAttr:$rounding);
+  let results = (outs Miura_FloatTensor:$result);
+  let assemblyFormat = "$input `to` $rounding attr-dict `:` type($input)";
 }
 
 def Miura_SiluOp : Miura_ModelOp<"silu", [SameOperandsAndResultType]> {

@@ -48,12 +48,23 @@ def Miura_CachedAttentionOp : Miura_Op<"cached_attention", [Pure, AttrSizedOpera
                        F64Attr:$scale, UnitAttr:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap,
-                       UnitAttr:$blind_mean);
+                       UnitAttr:$blind_mean,
+                       OptionalAttr<Miura_RoundingAttr>:$key_rounding,
+                       OptionalAttr<Miura_RoundingAttr>:$value_rounding,
+                       OptionalAttr<Miura_RoundingAttr>:$score_rounding,
+                       OptionalAttr<Miura_RoundingAttr>:$weight_rounding);
   let results = (outs Miura_FloatTensor:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value `at` $lengths (`mask` $mask^ `:` type($mask))?
     (`padding` $padding^ `:` type($padding))? (`sinks` $sinks^ `:` type($sinks))? `scale` $scale (`causal` $causal^)? attr-dict
     `:` type($query) `,` type($key) `,` type($value) `,` type($lengths) `->` type($result)
+  }];
+  let extraClassDeclaration = [{
+    /// Whether anything on the way from queries to the result is rounded.
+    bool hasRounding() {
+      return getKeyRounding() || getValueRounding() || getScoreRounding() ||
+             getWeightRounding();
+    }
   }];
   let hasVerifier = 1;
 }
