@@ -47,11 +47,10 @@ struct AttentionParts {
 static Value roundAll(LinalgBuilder &b, Value tensor, RoundingAttr rounding) {
   if (!rounding)
     return tensor;
-  return b.elementwise(b.getF32Type(), {tensor},
-                       [&](LinalgBuilder &b, ValueRange v) {
-                         return roundToCodes(
-                             b, b.convert(v[0], b.getF32Type()), rounding);
-                       });
+  return b.elementwise(
+      b.getF32Type(), {tensor}, [&](LinalgBuilder &b, ValueRange v) {
+        return roundToCodes(b, b.convert(v[0], b.getF32Type()), rounding);
+      });
 }
 
 /// An element of `tensor`, a dimension of size 1 standing for every index.
@@ -185,8 +184,8 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
           Value zero = b.constant(f32, 0);
           Value none =
               arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, v[1], zero);
-          Value weight = arith::SelectOp::create(b, none, zero,
-                                                 b.div(v[0], v[1]));
+          Value weight =
+              arith::SelectOp::create(b, none, zero, b.div(v[0], v[1]));
           return roundToCodes(b, weight, a.weightRounding);
         });
     sum = b.generate(f32, b.dims(sum), [&](LinalgBuilder &b, ValueRange) {

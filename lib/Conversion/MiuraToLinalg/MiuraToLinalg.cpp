@@ -40,8 +40,8 @@ struct MiuraToLinalgPass
     target.addIllegalOp<LinearOp, ExpertLinearOp, EmbeddingOp, TakeRowsOp,
                         PositionsOp, TakeNewOp, RmsNormOp, LayerNormOp,
                         SplitHeadsOp, MergeHeadsOp, RopeOp, AttentionOp, SiluOp,
-                        GeluOp, FakeQuantizeOp, SoftmaxOp, CacheAppendOp, CachedAttentionOp,
-                        TakeLastOp>();
+                        GeluOp, FakeQuantizeOp, SoftmaxOp, CacheAppendOp,
+                        CachedAttentionOp, TakeLastOp>();
     // What a kernel computes is emitted by code generation.
     target.addLegalOp<KernelOp>();
     target.markOpRecursivelyLegal<KernelOp>();

@@ -463,6 +463,7 @@ void miura::populateMiuraModelToLinalgPatterns(const TypeConverter &converter,
   patterns.add<LowerLinear, LowerExpertLinear, LowerEmbedding, LowerTakeRows,
                LowerPositions, LowerTakeNew, LowerRmsNorm, LowerLayerNorm,
                LowerSplitHeads, LowerMergeHeads, LowerRope, LowerSilu,
-               LowerFakeQuantize, LowerGelu, LowerSoftmax>(converter, patterns.getContext());
+               LowerFakeQuantize, LowerGelu, LowerSoftmax>(
+      converter, patterns.getContext());
   detail::populateAttentionPatterns(converter, patterns);
 }

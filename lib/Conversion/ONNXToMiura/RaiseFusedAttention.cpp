@@ -407,8 +407,8 @@ bool Raiser::raiseGroupQueryAttention(OnnxNodeOp op) {
   parts.window = std::max<int64_t>(0, getInt(op, "local_window_size", -1));
   double scale = getFloat(op, "scale", 0);
   // Attention reads codes as numbers: their scales go to scores and result.
-  parts.scale = (scale == 0 ? 1 / std::sqrt(double(size)) : scale) *
-                keyScale.value_or(1);
+  parts.scale =
+      (scale == 0 ? 1 / std::sqrt(double(size)) : scale) * keyScale.value_or(1);
   parts.softcap = getFloat(op, "softcap", 0);
   Type element = getElementTypeOrSelf(x.getType());
   if (Value sinks = getInput(op, 11)) {

@@ -1,4 +1,5 @@
-//===- RaiseRoundings.cpp - Activations of static quantization -------------===//
+//===- RaiseRoundings.cpp - Activations of static quantization
+//-------------===//
 //
 // Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -38,7 +39,8 @@ void Raiser::raiseRoundings() {
     Value codes = getInput(dequantize, 0);
     auto quantize = codes.getDefiningOp<OnnxNodeOp>();
     Value result = dequantize.getResult(0);
-    if (!isEither(quantize, "QuantizeLinear") || isStored(getInput(quantize, 0)))
+    if (!isEither(quantize, "QuantizeLinear") ||
+        isStored(getInput(quantize, 0)))
       return;
     Value input = getInput(quantize, 0);
     auto code = dyn_cast<IntegerType>(getElementTypeOrSelf(codes.getType()));
@@ -69,8 +71,8 @@ void Raiser::raiseRoundings() {
           func.getContext(),
           IntegerType::get(func.getContext(), code.getWidth(), signedness),
           builder.getF32FloatAttr(*scale), int64_t(*zero));
-      rounded = FakeQuantizeOp::create(builder, dequantize.getLoc(), input,
-                                       rounding);
+      rounded =
+          FakeQuantizeOp::create(builder, dequantize.getLoc(), input, rounding);
     }
     replace(result, rounded);
   });

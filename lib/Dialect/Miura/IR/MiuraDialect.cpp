@@ -78,7 +78,8 @@ void MiuraDialect::initialize() {
 MiuraDialect::~MiuraDialect() = default;
 
 int64_t RoundingAttr::getLeast() const {
-  return getCode().isUnsigned() ? 0 : -(int64_t(1) << (getCode().getWidth() - 1));
+  return getCode().isUnsigned() ? 0
+                                : -(int64_t(1) << (getCode().getWidth() - 1));
 }
 
 int64_t RoundingAttr::getGreatest() const {
