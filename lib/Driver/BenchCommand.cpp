@@ -102,6 +102,13 @@ static ExitCode run(Invocation &invocation) {
   if (!artifact)
     return code;
   const miura_model_info &info = artifact->getInfo();
+  if (info.context > 1 && !invocation.has(OPT_prompt_tokens) &&
+      !invocation.has(OPT_new_tokens)) {
+    // The defaults are for models that have the room.
+    options.promptTokens = std::min(options.promptTokens, info.context / 2);
+    options.newTokens =
+        std::min(options.newTokens, info.context - options.promptTokens);
+  }
   int64_t length = options.promptTokens + options.newTokens;
   if (info.context > 0 && length > info.context)
     return invocation.failInput(

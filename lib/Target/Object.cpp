@@ -14,6 +14,7 @@
 
 #include "miura/Target/Object.h"
 #include "miura-c/artifact.h"
+#include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Dialect/Miura/Transforms/Signature.h"
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/IR/BuiltinAttributes.h"
@@ -160,7 +161,7 @@ static llvm::Error addProgramTable(mlir::ModuleOp module, llvm::Module &llvm,
       {integer(2),
        integer(getInteger(module, "miura.vocabulary")),
        integer(caches.size() / 4),
-       integer(getInteger(module, "miura.context")),
+       integer(getInteger(module, kContextAttrName)),
        integer(getInteger(module, "miura.kernels")),
        integer(chunk > 0 ? chunk : 256),
        integer(getInteger(module, "miura.weight_bytes")),

@@ -365,6 +365,11 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
                "expects logits of batch x sequence x vocabulary, but got ")
            << result.getType();
   if (lastOnly) {
+    // The same for both steps; noted once.
+    auto module = step->getParentOfType<ModuleOp>();
+    std::optional<int64_t> limit = getContextLimit(step, argument(1), padding);
+    if (limit && !module->hasAttr(kContextAttrName))
+      module->setAttr(kContextAttrName, builder.getI64IntegerAttr(*limit));
     auto last = RankedTensorType::get(
         {type.getDimSize(0), 1, type.getDimSize(2)}, type.getElementType());
     result = TakeLastOp::create(builder, step.getLoc(), last, result, counts);

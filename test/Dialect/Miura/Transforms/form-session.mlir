@@ -93,3 +93,49 @@ func.func @positions(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>},
   %m = miura.merge_heads %a : tensor<?x2x?x4xf32> -> tensor<?x?x8xf32>
   return %m : tensor<?x?x8xf32>
 }
+
+// -----
+
+// Positions are looked up in tables: the shorter one, of 40 rows of which the first two are for padding, is the limit.
+// CHECK: module attributes {miura.context = 38 : i64}
+func.func @main_graph(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>},
+                      %pos: tensor<?x?xi64> {miura.role = #miura.role<positions>})
+    -> (tensor<?x?x16xf32> {miura.role = #miura.role<logits>}) {
+  %w = arith.constant dense<1.0> : tensor<16x8xf32>
+  %p = arith.constant dense<1.0> : tensor<40x8xf32>
+  %t = arith.constant dense<1.0> : tensor<64x4xf32>
+  %two = arith.constant dense<2> : tensor<i64>
+  %x = miura.embedding %ids, %w id("e") : (tensor<?x?xi64>, tensor<16x8xf32>) -> tensor<?x?x8xf32>
+  %i = miura.onnx_node "Add"(%two, %pos) version(14) outputs(["i"]) : (tensor<i64>, tensor<?x?xi64>) -> tensor<?x?xi64>
+  %q = miura.embedding %i, %p id("p") : (tensor<?x?xi64>, tensor<40x8xf32>) -> tensor<?x?x8xf32>
+  %s = arith.addf %x, %q : tensor<?x?x8xf32>
+  %c = miura.take_rows %pos, %t : (tensor<?x?xi64>, tensor<64x4xf32>) -> tensor<?x?x4xf32>
+  %h = miura.split_heads %s : tensor<?x?x8xf32> -> tensor<?x2x?x4xf32>
+  %r = miura.rope %h, %c, %c : tensor<?x2x?x4xf32>, tensor<?x?x4xf32>, tensor<?x?x4xf32>
+  %a = miura.attention %r, %r, %h scale 0.5 causal
+      : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
+  %m = miura.merge_heads %a : tensor<?x2x?x4xf32> -> tensor<?x?x8xf32>
+  %l = miura.linear %m, %w id("head") compute(f32, f32) : (tensor<?x?x8xf32>, tensor<16x8xf32>) -> tensor<?x?x16xf32>
+  return %l : tensor<?x?x16xf32>
+}
+
+// -----
+
+// What its maker says stays.
+// CHECK: module attributes {miura.context = 7 : i64}
+module attributes {miura.context = 7 : i64} {
+func.func @main_graph(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>},
+                      %pos: tensor<?x?xi64> {miura.role = #miura.role<positions>})
+    -> (tensor<?x?x16xf32> {miura.role = #miura.role<logits>}) {
+  %w = arith.constant dense<1.0> : tensor<16x8xf32>
+  %x = miura.embedding %ids, %w id("e") : (tensor<?x?xi64>, tensor<16x8xf32>) -> tensor<?x?x8xf32>
+  %q = miura.embedding %pos, %w id("p") : (tensor<?x?xi64>, tensor<16x8xf32>) -> tensor<?x?x8xf32>
+  %s = arith.addf %x, %q : tensor<?x?x8xf32>
+  %h = miura.split_heads %s : tensor<?x?x8xf32> -> tensor<?x2x?x4xf32>
+  %a = miura.attention %h, %h, %h scale 0.5 causal
+      : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
+  %m = miura.merge_heads %a : tensor<?x2x?x4xf32> -> tensor<?x?x8xf32>
+  %l = miura.linear %m, %w id("head") compute(f32, f32) : (tensor<?x?x8xf32>, tensor<16x8xf32>) -> tensor<?x?x16xf32>
+  return %l : tensor<?x?x16xf32>
+}
+}

@@ -9,6 +9,7 @@
 #define MIURA_DIALECT_MIURA_TRANSFORMS_PASSES_H
 
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Pass/Pass.h"
@@ -22,6 +23,16 @@ namespace miura {
 /// that a head is computed for one position and not for all; for linears, norms
 /// and elementwise ops whose result has no other use.
 void populateSinkTakeLastPatterns(mlir::RewritePatternSet &patterns);
+
+/// The number of tokens that a sequence may have so that no table of `step`
+/// that is indexed by `positions`, or by a count of the ones in `padding`, is
+/// left; nothing where no table bounds it.
+std::optional<int64_t> getContextLimit(mlir::func::FuncOp step,
+                                       mlir::Value positions,
+                                       mlir::Value padding);
+
+/// On a session's module: what getContextLimit found, or what its maker says.
+inline constexpr llvm::StringLiteral kContextAttrName = "miura.context";
 
 #define GEN_PASS_REGISTRATION
 #include "miura/Dialect/Miura/Transforms/Passes.h.inc"

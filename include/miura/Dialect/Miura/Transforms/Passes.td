@@ -59,7 +59,9 @@ def FormSessionPass : Pass<"miura-form-session", "mlir::ModuleOp"> {
     %y = miura.cached_attention %q, %k, %v at %lengths padding %padding : tensor<?x?xi8> scale 0.5 causal : …
     ```
 
-    A causal decoder without a cache gets one.
+    A causal decoder without a cache gets one. Where positions are looked up in
+    a table, the tokens for which it has rows are noted as the module's
+    `miura.context`, unless that is set already.
 
     Contract: model level. Every attention is causal and has its mask in closed
     form; keys are the past and the new ones, in this order; the length of the
