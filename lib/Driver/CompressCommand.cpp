@@ -14,6 +14,7 @@
 
 #include "Commands.h"
 #include "Originals.h"
+#include "ProgressBar.h"
 #include "miura/Driver/Bundle.h"
 #include "miura/Driver/Model.h"
 #include "miura/Driver/Report.h"
@@ -178,7 +179,10 @@ static ExitCode run(Invocation &invocation) {
     invocation.printJson(llvm::json::Object{{"pipeline", pipeline}});
     return ExitCode::Success;
   }
-  code = invocation.runPasses(pm, *module);
+  {
+    ProgressBar bar(invocation);
+    code = invocation.runPasses(pm, *module);
+  }
   if (code != ExitCode::Success)
     return code;
   ModelReport report = makeReport(*module);

@@ -14,6 +14,7 @@
 
 #include "miura/Transforms/Certificates/Certify.h"
 #include "miura/Compress/Quantize.h"
+#include "miura/Dialect/Miura/Transforms/WorkAction.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -125,13 +126,20 @@ LogicalResult miura::certify(ArrayRef<ApproximateOp> ops) {
   if (ops.empty())
     return success();
   std::vector<CertificateAttr> certificates(ops.size());
-  auto result = failableParallelForEachN(
-      ops.front()->getContext(), 0, ops.size(), [&](size_t i) {
-        auto certificate = computeCertificate(ops[i]);
-        if (succeeded(certificate))
-          certificates[i] = *certificate;
-        return LogicalResult(certificate);
-      });
+  MLIRContext *context = ops.front()->getContext();
+  int64_t total = 0;
+  for (ApproximateOp op : ops)
+    total += op.getType().getNumElements();
+  auto result = failableParallelForEachN(context, 0, ops.size(), [&](size_t i) {
+    FailureOr<CertificateAttr> certificate = failure();
+    ApproximateOp op = ops[i];
+    context->executeAction<WorkAction>(
+        [&] { certificate = computeCertificate(op); }, {op.getOperation()},
+        "certify", op.getOriginal(), op.getType().getNumElements(), total);
+    if (succeeded(certificate))
+      certificates[i] = *certificate;
+    return LogicalResult(certificate);
+  });
   if (failed(result))
     return failure();
   for (auto [op, certificate] : llvm::zip_equal(ops, certificates)) {

@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Transforms/Lossy/RewriteWeights.h"
+#include "miura/Dialect/Miura/Transforms/WorkAction.h"
 #include "miura/Transforms/Certificates/Certify.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/Threading.h"
@@ -391,7 +392,15 @@ LogicalResult Rewriter::run() {
   FileStore &files =
       context->getLoadedDialect<MiuraDialect>()->getWeightStore().getFiles();
   collect();
-  parallelForEach(context, jobs, [&](Job &job) { compute(job, files); });
+  int64_t total = 0;
+  for (Job &job : jobs)
+    total += job.layer.type.getNumElements();
+  parallelForEach(context, jobs, [&](Job &job) {
+    context->executeAction<WorkAction>([&] { compute(job, files); },
+                                       {job.layer.uses.front().getOperation()},
+                                       rewrite.verb, job.layer.getId(),
+                                       job.layer.type.getNumElements(), total);
+  });
 
   bool anyFits = jobs.empty();
   for (Job &job : jobs) {
