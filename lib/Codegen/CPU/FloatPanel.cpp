@@ -59,9 +59,6 @@ Value PanelOperand::tailStart(KernelBuilder &b, Value panelStart,
 // One row
 //===----------------------------------------------------------------------===//
 
-/// Columns that a loop's body takes unrolled.
-static constexpr int64_t unrolledColumns = 32;
-
 SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
                                                   const PanelOperand &panel,
                                                   Value offset, Value columns,
@@ -79,18 +76,23 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
          2 * chains * groups + (byBlock ? groups : 0) + 10 <= b.row.registers)
     chains *= 2;
 
+  Value memoryBytes = memref::DimOp::create(b, panel.memory, 0);
   // State: accumulators [chain · group], then the sum of activations where
   // zeros need it.
   auto emitBlock = [&](Value at, Value block, ValueRange state) {
     Value column = b.mul(block, layout.blockColumns);
-    int64_t piece = getPieceUnits(layout, unrolledColumns);
+    int64_t piece = getPieceUnits(layout, b.row.floatColumns);
     int64_t pieceColumns = piece * layout.unitColumns;
+    int64_t pieceBytes = piece * layout.unitBytes;
+    // As in emitDotPanel: LLVM must not make one body of a block again.
+    Value codesEnd = b.index(layout.codeBytes());
+    if (pieceBytes != layout.codeBytes() && b.row.floatColumns < 32)
+      codesEnd = b.select(b.equal(memoryBytes, 0), columns, codesEnd);
     SmallVector<Value> begin(state);
     llvm::append_range(begin, leaf.emitBegin(b, layout, panel.memory, at));
     size_t count = state.size();
     SmallVector<Value> sums = b.loop(
-        b.index(0), b.index(layout.codeBytes()), piece * layout.unitBytes,
-        begin, [&](Value byte, ValueRange state) {
+        b.index(0), codesEnd, pieceBytes, begin, [&](Value byte, ValueRange state) {
           SmallVector<Value> next(state);
           auto carried = MutableArrayRef(next).drop_front(count);
           Value start = b.add(at, byte);
@@ -188,7 +190,7 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
 
 /// Columns that a chunk has: whole pieces.
 static int64_t getChunkColumns(const IsaRow &row, const PanelLayout &layout) {
-  int64_t piece = getPieceUnits(layout, unrolledColumns) * layout.unitColumns;
+  int64_t piece = getPieceUnits(layout, row.floatColumns) * layout.unitColumns;
   return std::max<int64_t>(1, row.chunkColumns / piece) * piece;
 }
 
@@ -204,7 +206,7 @@ static void emitDecodeChunk(KernelBuilder &b, const PanelOperand &panel,
                             Value buffer, SmallVector<Value> &carried) {
   const PanelLeaf &leaf = *panel.leaf;
   const PanelLayout &layout = panel.layout;
-  int64_t units = getPieceUnits(layout, unrolledColumns);
+  int64_t units = getPieceUnits(layout, b.row.floatColumns);
   int64_t piece = units * layout.unitColumns;
   int64_t columnBytes = (int64_t)layout.groups * b.row.vectorBytes;
   carried =

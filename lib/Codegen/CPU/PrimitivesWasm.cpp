@@ -88,5 +88,5 @@ Value wasm::widenHalf(ImplicitLocOpBuilder &b, Value half) {
 }
 
 Value wasm::multiplyAdd(ImplicitLocOpBuilder &b, Value x, Value y, Value z) {
-  return arith::AddFOp::create(b, arith::MulFOp::create(b, x, y), z);
+  return arith::AddFOp::create(b, z, arith::MulFOp::create(b, x, y));
 }

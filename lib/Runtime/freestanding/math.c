@@ -41,15 +41,15 @@ static double double_of(uint64_t bits) {
 /*===- Angles
  * ---------------------------------------------------------------===*/
 
-/* x as quarter turns and a rest of at most half a quarter. Up to 2^28 within
- * the rounding of f32; beyond, neighbouring floats are more than a turn apart
- * and the rest has no meaning. */
+/* x as quarter turns and a rest of at most half a quarter, up to 2^28; beyond,
+ * neighbouring floats are more than a turn apart and the rest has no meaning.
+ */
 static int reduce(float x, double *rest) {
-  /* π/2 in two parts: n times the first is exact. */
+  /* π/2 in three parts: n times the first or the second is exact. */
   double n = __builtin_rint((double)x * 0.63661977236758134);
-  *rest =
-      ((double)x - n * 1.57079632673412561417) - n * 6.07710050650619224932e-11;
-  /* NaN and what no integer holds go anywhere: the rest is NaN, or nothing. */
+  *rest = (((double)x - n * 0x1.921fb50000000p+0) - n * 0x1.110b460000000p-26) -
+          n * 0x1.1a62633145c07p-54;
+  /* NaN and what no integer holds go anywhere. */
   return n >= -0x1p30 && n <= 0x1p30 ? (int)n & 3 : 0;
 }
 
@@ -73,6 +73,8 @@ static double cosine(double r) {
 }
 
 float sinf(float x) {
+  if (x == 0) /* Of either sign. */
+    return x;
   double r;
   int quarter = reduce(x, &r);
   double y = quarter & 1 ? cosine(r) : sine(r);
@@ -87,6 +89,8 @@ float cosf(float x) {
 }
 
 float tanf(float x) {
+  if (x == 0)
+    return x;
   double r;
   int quarter = reduce(x, &r);
   return (float)(quarter & 1 ? -cosine(r) / sine(r) : sine(r) / cosine(r));

@@ -25,6 +25,34 @@ const other = Buffer.from(weights);
 other[8] ^= 1;
 await expectError('other', () => open(other));
 
+// Memory: pieces at cache lines that do not overlap, and what is given back is
+// taken again before the module grows.
+const {exports: c} = new WebAssembly.Instance(module);
+let seed = 1;
+const draw = (below) => (seed = (seed * 48271) % 2147483647) % below;
+const pieces = [];
+let damage = 0, grown = 0;
+for (let round = 0; round < 2; ++round) {
+  for (let i = 0; i < 3000; ++i) {
+    if (pieces.length && draw(5) < 2) {
+      const {at, size, byte} = pieces.splice(draw(pieces.length), 1)[0];
+      damage += new Uint8Array(c.memory.buffer, at, size).some((x) => x !== byte);
+      c.miura_release(at);
+    } else {
+      const size = draw(20) ? draw(3000) : draw(300000), at = c.miura_allocate(BigInt(size)) >>> 0, byte = draw(256);
+      damage += at === 0 || at % 64 !== 0;
+      new Uint8Array(c.memory.buffer, at, size).fill(byte);
+      pieces.push({at, size, byte});
+    }
+  }
+  for (const {at} of pieces.splice(0)) c.miura_release(at);
+  if (round === 0) grown = c.memory.buffer.byteLength;
+}
+// All of it in one piece again, but for a page and the header.
+const whole = c.miura_allocate(BigInt(grown - c.miura_allocate(0n) - 65536));
+console.log('memory:', damage, c.memory.buffer.byteLength <= 1.2 * grown && whole !== 0);
+console.log('too much:', c.miura_allocate(2n ** 32n), c.miura_allocate(-1n));
+
 const model = await open(weights);
 console.log('vocabulary:', model.vocabulary);
 const session = model.openSession(4);

@@ -831,11 +831,20 @@ std::string CompiledKernel::hotLoop(StringRef mnemonic) const {
   StringRef(assembly).split(lines, '\n');
   llvm::StringMap<size_t> labels;
   size_t bestBegin = 0, bestEnd = 0, bestCount = 0, lastLoop = 0;
+  // WebAssembly has loops, not branches back to labels.
+  SmallVector<size_t> open;
   for (auto [i, line] : llvm::enumerate(lines)) {
     if (line.starts_with(".L")) {
       labels[line.take_until([](char c) { return c == ':'; })] = i;
       continue;
     }
+    size_t begin = lines.size();
+    if (line.trim().starts_with("loop")) {
+      open.push_back(i);
+      continue;
+    }
+    if (line.trim().starts_with("end_loop") && !open.empty())
+      begin = open.pop_back_val();
     // A branch's last operand is a label, whatever the architecture.
     StringRef target = line.split(" //")
                            .first.split(" #")
@@ -844,16 +853,18 @@ std::string CompiledKernel::hotLoop(StringRef mnemonic) const {
                            .first.rtrim();
     target = target.substr(target.find_last_of(" \t") + 1);
     auto label = labels.find(target);
-    if (label == labels.end())
+    if (label != labels.end())
+      begin = label->second;
+    if (begin == lines.size())
       continue;
     // Innermost: no jump back to a label inside it stands inside it.
     size_t count = 0;
-    bool innermost = label->second > lastLoop;
-    lastLoop = std::max(lastLoop, label->second);
-    for (size_t l = label->second; l < i; ++l)
+    bool innermost = begin > lastLoop;
+    lastLoop = std::max(lastLoop, begin);
+    for (size_t l = begin; l < i; ++l)
       count += lines[l].contains(mnemonic);
     if (innermost && count > bestCount) {
-      bestBegin = label->second;
+      bestBegin = begin;
       bestEnd = i;
       bestCount = count;
     }

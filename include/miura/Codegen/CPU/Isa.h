@@ -54,6 +54,8 @@ struct IsaRow {
   unsigned dotTileRows, dotTileGroups;
   /// Columns that the loop of an integer product takes unrolled, at most.
   unsigned dotColumns;
+  /// The same of an f32 product.
+  unsigned floatColumns;
   /// Columns of a panel that an f32 GEMM decodes into the L1 cache at a time.
   unsigned chunkColumns;
   /// Entries of a table of 32-bit lanes that one permutation looks up, and the
