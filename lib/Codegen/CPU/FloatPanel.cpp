@@ -92,7 +92,8 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
     llvm::append_range(begin, leaf.emitBegin(b, layout, panel.memory, at));
     size_t count = state.size();
     SmallVector<Value> sums = b.loop(
-        b.index(0), codesEnd, pieceBytes, begin, [&](Value byte, ValueRange state) {
+        b.index(0), codesEnd, pieceBytes, begin,
+        [&](Value byte, ValueRange state) {
           SmallVector<Value> next(state);
           auto carried = MutableArrayRef(next).drop_front(count);
           Value start = b.add(at, byte);

@@ -97,7 +97,8 @@ static const IsaRow rows[] = {
      /*floatTileRows=*/6, /*floatTileGroups=*/2,
      // Six accumulators; what a block is scaled with stands outside the loop.
      /*dotTileRows=*/3, /*dotTileGroups=*/2, /*dotColumns=*/8,
-     /*floatColumns=*/32, /*chunkColumns=*/128, /*tableEntries=*/8, /*lookupCost=*/1,
+     /*floatColumns=*/32, /*chunkColumns=*/128, /*tableEntries=*/8,
+     /*lookupCost=*/1,
      /*dotIsSigned=*/false,
      /*dotLimit=*/127, /*dotCost=*/3, /*longDotCost=*/6, avx2Prefetch,
      x86::dot4Avx2, x86::lookupAvx2, /*expand=*/nullptr,
@@ -107,7 +108,8 @@ static const IsaRow rows[] = {
      // 24 accumulators, four vectors of weights; 12 + 12 in the integer tile.
      /*floatTileRows=*/6, /*floatTileGroups=*/4,
      /*dotTileRows=*/3, /*dotTileGroups=*/4, /*dotColumns=*/32,
-     /*floatColumns=*/32, /*chunkColumns=*/64, /*tableEntries=*/16, /*lookupCost=*/1,
+     /*floatColumns=*/32, /*chunkColumns=*/64, /*tableEntries=*/16,
+     /*lookupCost=*/1,
      /*dotIsSigned=*/false,
      /*dotLimit=*/255, /*dotCost=*/1, /*longDotCost=*/1, vnniPrefetch,
      x86::dot4Vnni512, x86::lookup512, x86::expand512,
@@ -124,7 +126,8 @@ static const IsaRow rows[] = {
      /*floatTileRows=*/4, /*floatTileGroups=*/2,
      // Four accumulators: the odd and even bytes of both operands take four.
      /*dotTileRows=*/2, /*dotTileGroups=*/2, /*dotColumns=*/8,
-     /*floatColumns=*/8, /*chunkColumns=*/128, /*tableEntries=*/4, /*lookupCost=*/4,
+     /*floatColumns=*/8, /*chunkColumns=*/128, /*tableEntries=*/4,
+     /*lookupCost=*/4,
      /*dotIsSigned=*/false,
      /*dotLimit=*/255, /*dotCost=*/6, /*longDotCost=*/6, noPrefetch, wasm::dot4,
      wasm::lookup, /*expand=*/nullptr, /*wholeVectors=*/0, wasm::widenHalf,
