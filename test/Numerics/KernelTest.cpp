@@ -20,6 +20,7 @@
 #include <random>
 
 using namespace miura::test;
+using miura::codegen::IsaRow;
 
 /// Sums are in f32: k roundings of 2^-24 that add up as a random walk, and
 /// those of a scale and of the epilogue.
@@ -48,12 +49,40 @@ static void check(CompiledKernel &kernel, std::initializer_list<int> teams) {
   }
 }
 
+/// The row that MIURA_TEST_ISA asks for, whatever a problem says; null without
+/// it.
+static const IsaRow *getOnlyRow() {
+  static const IsaRow *only = [] {
+    const char *name = getenv("MIURA_TEST_ISA");
+    const IsaRow *row = name ? miura::codegen::findIsaRow(name) : nullptr;
+    if (name && !row) {
+      fprintf(stderr, "MIURA_TEST_ISA=%s is no row\n", name);
+      exit(1);
+    }
+    return row;
+  }();
+  return only;
+}
+
+/// Those that problems are checked on.
+static std::vector<const IsaRow *> getRows() {
+  if (getOnlyRow())
+    return {getOnlyRow()};
+  std::vector<const IsaRow *> rows;
+  for (const IsaRow &row : miura::codegen::getIsaRows())
+    if (miura::codegen::hostHas(row))
+      rows.push_back(&row);
+  return rows;
+}
+
 /// The problem, and its kernel on `more` others of random sizes.
-static void check(const KernelProblem &problem, int more = 0) {
+static void check(KernelProblem problem, int more = 0) {
   auto *row = miura::codegen::findIsaRow(problem.isa);
   ASSERT_TRUE(row) << problem.isa;
+  if (getOnlyRow())
+    problem.isa = getOnlyRow()->name.str();
   // Its code is checked by test/Codegen/CPU all the same.
-  if (!miura::codegen::hostHas(*row))
+  else if (!miura::codegen::hostHas(*row))
     return;
   std::string error;
   auto kernel = CompiledKernel::get(problem, error);
@@ -107,16 +136,16 @@ class Kernels : public testing::TestWithParam<std::tuple<const char *, int>> {};
 /// Every leaf, both kinds of activations, decode and a tile with a remainder.
 TEST_P(Kernels, MatchTheReference) {
   auto [weight, rows] = GetParam();
-  for (const miura::codegen::IsaRow &row : miura::codegen::getIsaRows())
+  for (const IsaRow *row : getRows())
     for (const char *act : {"f32", "i8"})
       check("w=" + std::string(weight) + " m=" + std::to_string(rows) +
-                " n=150 k=288 act=" + act + " isa=" + row.name.str() + " bias",
+                " n=150 k=288 act=" + act + " isa=" + row->name.str() + " bias",
             /*more=*/10);
   // More rows than a few are tiles of f32 on every row of the table.
   if (rows > 1)
-    for (const miura::codegen::IsaRow &row : miura::codegen::getIsaRows())
+    for (const IsaRow *row : getRows())
       check("w=" + std::string(weight) +
-                " m=11 n=150 k=288 isa=" + row.name.str(),
+                " m=11 n=150 k=288 isa=" + row->name.str(),
             /*more=*/5);
 }
 
@@ -143,7 +172,10 @@ TEST(Kernels, Sizes) {
         "w=q4b32p50 m=1 act=i8", "w=q4b32 m=3 act=i8"}) {
     auto problem = KernelProblem::parse(rest);
     ASSERT_TRUE((bool)problem) << llvm::toString(problem.takeError());
-    if (!miura::codegen::hostHas(*miura::codegen::findIsaRow(problem->isa)))
+    if (getOnlyRow())
+      problem->isa = getOnlyRow()->name.str();
+    else if (!miura::codegen::hostHas(
+                 *miura::codegen::findIsaRow(problem->isa)))
       GTEST_SKIP() << "this machine has no " << problem->isa;
     std::string error;
     auto kernel = CompiledKernel::get(*problem, error);

@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelProblem.h"
+#include "RemoteMachine.h"
 #include "miura/Codegen/CPU/KernelToLLVM.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -31,6 +32,7 @@
 #include "mlir/Target/LLVMIR/Dialect/All.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -588,6 +590,28 @@ static ProblemIr parseProblem(const KernelProblem &problem, bool dynamic,
   return {std::move(module), text.scales, text.places};
 }
 
+/// Adds `kernel_words`, which a runner calls (RemoteMachine.h).
+static void addWordsEntry(llvm::Module &module) {
+  llvm::Function *kernel = module.getFunction("kernel");
+  llvm::LLVMContext &context = module.getContext();
+  auto *pointer = llvm::PointerType::getUnqual(context);
+  auto *entry = llvm::Function::Create(
+      llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer}, false),
+      llvm::Function::ExternalLinkage, "kernel_words", module);
+  llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "", entry));
+  llvm::SmallVector<llvm::Value *> arguments;
+  for (llvm::Argument &argument : kernel->args()) {
+    llvm::Value *word = b.CreateLoad(
+        b.getInt64Ty(), b.CreateConstGEP1_32(b.getInt64Ty(), entry->getArg(0),
+                                             argument.getArgNo()));
+    arguments.push_back(argument.getType()->isPointerTy()
+                            ? b.CreateIntToPtr(word, pointer)
+                            : word);
+  }
+  b.CreateCall(kernel, arguments);
+  b.CreateRetVoid();
+}
+
 static KernelOp findKernel(ModuleOp module) {
   KernelOp found;
   module.walk([&](KernelOp op) { found = op; });
@@ -657,14 +681,17 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
   auto machine = makeMachine(*target);
   if (!machine)
     return fail("no target machine");
-  if (!generateCode) {
-    // The assembly, from a module of its own.
+  bool isRemote = generateCode && !hostHas(*target->row);
+  if (!generateCode || isRemote) {
+    // The assembly, or code for another machine, from a module of its own.
     llvm::LLVMContext llvmContext;
     auto llvmModule = translateModuleToLLVMIR(*module, llvmContext);
     if (!llvmModule)
       return fail("does not translate: " + error);
     llvmModule->setTargetTriple(machine->getTargetTriple());
     llvmModule->setDataLayout(machine->createDataLayout());
+    if (isRemote)
+      addWordsEntry(*llvmModule);
     auto optimize = makeOptimizingTransformer(3, 0, machine.get());
     if (auto failed = optimize(llvmModule.get()))
       return fail(llvm::toString(std::move(failed)));
@@ -672,11 +699,25 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
     llvm::raw_svector_ostream os(text);
     llvm::legacy::PassManager pm;
     if (machine->addPassesToEmitFile(pm, os, nullptr,
-                                     llvm::CodeGenFileType::AssemblyFile))
+                                     isRemote
+                                         ? llvm::CodeGenFileType::ObjectFile
+                                         : llvm::CodeGenFileType::AssemblyFile))
       return fail("no assembly");
     pm.run(*llvmModule);
-    kernel->assembly = text.str().str();
-    return kernel;
+    if (!isRemote) {
+      kernel->assembly = text.str().str();
+      return kernel;
+    }
+    auto remote = RemoteMachine::get(target->row->arch);
+    if (!remote)
+      return fail(llvm::toString(remote.takeError()));
+    auto library = (*remote)->load(text);
+    if (!library)
+      return fail(llvm::toString(library.takeError()));
+    kernel->remote = *remote;
+    kernel->library = *library;
+    return kernel->prepare(problem, error, withReference) ? std::move(kernel)
+                                                          : nullptr;
   }
 
   auto optimize = makeOptimizingTransformer(3, 0, machine.get());
@@ -791,6 +832,14 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
     for (int64_t j = 0; j < n; ++j)
       residual[i * kernel->outStride + j] = uniform();
 
+  if (remote) {
+    std::vector<ArrayRef<uint8_t>> buffers;
+    for (Buffer *buffer : getBuffers())
+      buffers.push_back({buffer->data(), buffer->size()});
+    if (auto failed = remote->prepare(buffers))
+      return fail(llvm::toString(std::move(failed)));
+  }
+
   // What it should give.
   LinearOp sizedLinear;
   findKernel(*sized.module).walk([&](LinearOp op) { sizedLinear = op; });
@@ -879,8 +928,14 @@ std::string CompiledKernel::hotLoop(StringRef mnemonic) const {
 // Running
 //===----------------------------------------------------------------------===//
 
-void CompiledKernel::call(int tid, int threads, void *team,
-                          ArrayRef<uint8_t *> others) {
+std::vector<Buffer *> CompiledKernel::getBuffers() {
+  std::vector<Buffer *> all = {&out, &x, &bias, &residual, &scratch};
+  for (Buffer &leaf : packed)
+    all.push_back(&leaf);
+  return all;
+}
+
+std::vector<int64_t> CompiledKernel::getFields(ArrayRef<uint8_t *> others) {
   // Memrefs are passed field by field.
   std::vector<int64_t> fields;
   auto memref1 = [&](const void *data, int64_t size) {
@@ -901,6 +956,12 @@ void CompiledKernel::call(int tid, int threads, void *team,
             problem.n, outStride);
   memref2(out.data(), problem.m, problem.n, outStride);
   memref1(scratch.data(), scratch.size());
+  return fields;
+}
+
+void CompiledKernel::call(int tid, int threads, void *team,
+                          ArrayRef<uint8_t *> others) {
+  std::vector<int64_t> fields = getFields(others);
   fields.insert(fields.end(), {(int64_t)team, tid, threads});
   std::vector<void *> pointers;
   for (int64_t &field : fields)
@@ -911,6 +972,8 @@ void CompiledKernel::call(int tid, int threads, void *team,
 void CompiledKernel::run(int threads) {
   if (problem.inplace)
     std::memcpy(out.data(), residual.data(), out.size());
+  if (remote)
+    return runRemotely(threads);
   SpinBarrier barrier(threads);
   std::vector<std::thread> team;
   for (int tid = 1; tid < threads; ++tid)
@@ -918,6 +981,29 @@ void CompiledKernel::run(int threads) {
   call(0, threads, &barrier);
   for (std::thread &thread : team)
     thread.join();
+}
+
+void CompiledKernel::runRemotely(int threads) {
+  std::vector<Buffer *> buffers = getBuffers();
+  std::vector<RemoteMachine::Word> words;
+  for (int64_t field : getFields({})) {
+    RemoteMachine::Word word = {field};
+    for (auto [i, buffer] : llvm::enumerate(buffers))
+      if (field == (int64_t)buffer->data())
+        word = {0, (int32_t)i};
+    words.push_back(word);
+  }
+  // Team, thread and threads.
+  words.resize(words.size() + 3, {0});
+  auto intact = remote->run(library, threads, /*output=*/0,
+                            {out.data(), out.size()}, words);
+  if (!intact) {
+    llvm::errs() << llvm::toString(intact.takeError()) << "\n"
+                 << "repeat with: miura-bench-kernels --mode=C \""
+                 << problem.str() << "\"\n";
+    std::memset(out.data(), 0xFF, out.size());
+  }
+  remoteIsIntact = intact && *intact;
 }
 
 std::vector<float> CompiledKernel::result() const {
@@ -943,6 +1029,8 @@ double CompiledKernel::relativeError() const {
 }
 
 bool CompiledKernel::bordersIntact() const {
+  if (remote && !remoteIsIntact)
+    return false;
   for (const Buffer &buffer : packed)
     if (!buffer.bordersIntact())
       return false;

@@ -52,6 +52,8 @@ class ExecutionEngine;
 
 namespace miura::test {
 
+class RemoteMachine;
+
 struct KernelProblem {
   std::string weight = "f32";
   int64_t m = 1, n = 64, k = 64;
@@ -149,10 +151,20 @@ public:
 
 private:
   explicit CompiledKernel(const KernelProblem &problem);
+  /// All there are; the output first.
+  std::vector<Buffer *> getBuffers();
+  /// The kernel's arguments without the last three.
+  std::vector<int64_t> getFields(llvm::ArrayRef<uint8_t *> packed);
+  void runRemotely(int threads);
 
   std::unique_ptr<mlir::MLIRContext> context;
   std::unique_ptr<mlir::ExecutionEngine> engine;
   void (*function)(void **) = nullptr;
+  /// Where this machine does not have the instruction set: another that does,
+  /// the kernel's number there, and how its buffers were after the last run.
+  RemoteMachine *remote = nullptr;
+  uint32_t library = 0;
+  bool remoteIsIntact = true;
   std::vector<double> expected;
   int64_t xStride = 0, outStride = 0;
 };
