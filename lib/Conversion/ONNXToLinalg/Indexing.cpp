@@ -440,12 +440,56 @@ Results scatterND(Node &n) {
       })}};
 }
 
+/// Every element of x looks for its own updates along a short axis: then all
+/// elements can be computed side by side.
+Value scatterBySearch(Node &n, int64_t axis) {
+  Value x = n[0], which = n[1], updates = n[2];
+  Value size = n.dim(x, axis), count = n.dim(which, axis);
+  return n.generate(n.element(x), n.dims(x), [&](B &b, ValueRange at) -> Value {
+    Value old = b.extract(x, at);
+    auto search = [&](B &b) -> Value {
+      auto loop = scf::ForOp::create(
+          b, b.index(0), count, b.index(1), ValueRange{old},
+          [&](OpBuilder &nested, Location loc, Value i, ValueRange carried) {
+            B inner(loc, nested);
+            SmallVector<Value> place(at.begin(), at.end());
+            place[axis] = i;
+            Value here = toPlace(inner, inner.extract(which, place), size);
+            Value isHere = arith::CmpIOp::create(
+                inner, arith::CmpIPredicate::eq, here, at[axis]);
+            Value updated =
+                combine(n, inner, carried[0], inner.extract(updates, place));
+            scf::YieldOp::create(inner, arith::SelectOp::create(
+                                            inner, isHere, updated, carried[0])
+                                            .getResult());
+          });
+      return loop.getResult(0);
+    };
+    // There may be fewer updates than elements in other dimensions.
+    Value inside;
+    for (int64_t d = 0; d < n.rank(x); ++d) {
+      int64_t own = n.type(x).getDimSize(d);
+      if (d == axis ||
+          (!ShapedType::isDynamic(own) && own == n.type(which).getDimSize(d)))
+        continue;
+      Value below = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, at[d],
+                                          n.dim(which, d));
+      inside = inside ? b.createOrFold<arith::AndIOp>(inside, below) : below;
+    }
+    return inside ? b.branch(inside, search, [&](B &) { return old; })
+                  : search(b);
+  });
+}
+
 Results scatterElements(Node &n) {
   Value x = n[0], which = n[1], updates = n[2];
   auto axis = n.axis("axis", 0, n.rank(x));
   if (failed(axis))
     return failure();
   Value size = n.dim(x, *axis);
+  int64_t length = n.type(x).getDimSize(*axis);
+  if (!ShapedType::isDynamic(length) && length <= 1024)
+    return {{scatterBySearch(n, *axis)}};
   return {{forEach(
       n, n.dims(which), x, [&](B &b, ValueRange at, Value target) -> Value {
         SmallVector<Value> place(at.begin(), at.end());

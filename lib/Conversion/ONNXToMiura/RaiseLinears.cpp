@@ -162,7 +162,7 @@ void Raiser::foldBias(OnnxNodeOp add) {
     // Through the flattening that raiseProduct left.
     auto linear = a.getDefiningOp<LinearOp>();
     Value bias = getOther(add, a);
-    if (!linear || linear.getBias() || !linear->hasOneUse() ||
+    if (!linear || linear.getBias() || getOnlyUser(a) != add ||
         !isStored(bias) ||
         linear.getResult().getType() != add.getResult(0).getType())
       continue;

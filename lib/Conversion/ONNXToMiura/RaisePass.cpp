@@ -223,6 +223,10 @@ void Raiser::raiseConstants() {
   }
 }
 
+void Raiser::expandFused() {
+  forEachNode([&](OnnxNodeOp op) { expandAttention(op); });
+}
+
 void Raiser::finish() {
   Block &body = func.getBody().front();
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
@@ -249,6 +253,7 @@ LogicalResult Raiser::run() {
   analysis.learnEqualSizes(func.getBody().front());
   readTypes();
   raiseConstants();
+  expandFused();
   // Products and norms first: what they make is opaque to the analysis, which
   // keeps the expressions of rotations and masks small.
   raiseRoundings();

@@ -43,6 +43,7 @@ private:
   void readTypes();        // encodings to attributes, sizes to types
   void raiseConstants();   // Constant, Identity, …
   void raiseRoundings();   // activations of static quantization
+  void expandFused();      // nodes that say several
   void raiseLinears();     // MatMul, Gemm, Gather of weights
   void raiseNorms();       // RMSNorm, LayerNorm
   void raiseActivations(); // SiLU, GELU
@@ -232,6 +233,15 @@ private:
   void splitMask(const MaskPart &mask, llvm::SmallVectorImpl<MaskPart> &parts);
   mlir::Value makeMask(const AttentionParts &parts, const MaskPart &mask,
                        mlir::Operation *before);
+
+  // ExpandAttention.cpp
+  bool expandAttention(OnnxNodeOp op);
+  /// A node of ai.onnx at the insertion point, in the name of `origin`; null if
+  /// its shape is neither given nor known.
+  mlir::Value makeNode(OnnxNodeOp origin, llvm::StringRef type, int64_t version,
+                       mlir::ValueRange inputs,
+                       llvm::ArrayRef<mlir::NamedAttribute> attributes,
+                       mlir::Type element, Shape shape = {});
 
   // RaiseExperts.cpp
   void raiseExperts();

@@ -150,6 +150,24 @@ static void inferMultiHeadAttention(InferenceContext &ctx) {
   inferPresent(ctx, 6);
 }
 
+/// As wide as the values that the weights or the attribute tell.
+static void inferAttention(InferenceContext &ctx) {
+  propagateElemTypeFromInputToOutput(ctx, 0, 0);
+  if (!hasInputShape(ctx, 0) || getInputShape(ctx, 0).dim_size() != 3)
+    return;
+  TensorShapeProto::Dimension width;
+  const AttributeProto *sizes = ctx.getAttribute("qkv_hidden_sizes");
+  if (sizes && sizes->ints_size() == 3) {
+    width.set_dim_value(sizes->ints(2));
+  } else if (hasInputShape(ctx, 1) && getInputShape(ctx, 1).dim_size() == 2 &&
+             getInputShape(ctx, 1).dim(1).has_dim_value()) {
+    width.set_dim_value(getInputShape(ctx, 1).dim(1).dim_value() / 3);
+  } else {
+    return;
+  }
+  replaceLast(ctx, 0, 0, width);
+}
+
 /// Rows of a quantized table: the type of the scales.
 static void inferGatherBlockQuantized(InferenceContext &ctx) {
   if (!hasInput(ctx, 2))
@@ -259,6 +277,7 @@ void miura::registerContribSchemas() {
       add(name, kMicrosoft, inferQuantizedMatMul);
     add("GroupQueryAttention", kMicrosoft, inferGroupQueryAttention);
     add("MultiHeadAttention", kMicrosoft, inferMultiHeadAttention);
+    add("Attention", kMicrosoft, inferAttention);
     add("GatherBlockQuantized", kMicrosoft, inferGatherBlockQuantized);
     add("FusedMatMul", kMicrosoft, inferFusedMatMul);
     add("QGemm", kMicrosoft, inferQGemm);

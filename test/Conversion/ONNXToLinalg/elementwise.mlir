@@ -53,3 +53,17 @@ func.func @shapes(%x: tensor<?x4x?xf32>) -> tensor<2xi64> {
   %3 = miura.onnx_node "Concat"(%2, %four) {axis = 0 : si64} : (tensor<1xi64>, tensor<1xi64>) -> tensor<2xi64>
   return %3 : tensor<2xi64>
 }
+
+// -----
+
+// Along a short axis, elements look for their updates side by side: no loop
+// goes over the updates.
+// CHECK-LABEL: func @scatter_along_a_short_axis
+// CHECK: linalg.generic
+// CHECK: scf.for
+// CHECK-NOT: tensor.insert
+// CHECK: return
+func.func @scatter_along_a_short_axis(%x: tensor<?x4xf32>, %i: tensor<?x2xi64>, %u: tensor<?x2xf32>) -> tensor<?x4xf32> {
+  %0 = miura.onnx_node "ScatterElements"(%x, %i, %u) {axis = 1 : si64} : (tensor<?x4xf32>, tensor<?x2xi64>, tensor<?x2xf32>) -> tensor<?x4xf32>
+  return %0 : tensor<?x4xf32>
+}
