@@ -129,8 +129,9 @@ const Command miura::driver::inspectCommand = {"inspect",
 Shows every layer with a weight: its shape, how the weight is stored, bits per
 weight, bytes, and the relative error that its certificate states. MODEL is an
 ONNX file, MLIR of any level, a bundle, or compiled code, of which only the
-sizes are known. `bits` of a layer count its own tensors; bits per weight in the
-last line count the whole artifact.
+sizes are known. Below a layer that a pass left alone stands why. `bits` of a
+layer count its own tensors; bits per weight in the last line count the whole
+artifact.
 
 Example:
   $ miura inspect model.miura

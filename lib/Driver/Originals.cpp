@@ -15,6 +15,7 @@
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Driver/Model.h"
 #include "miura/Pipelines/Compile.h"
+#include "miura/Transforms/Lossy/RewriteWeights.h"
 #include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
@@ -143,13 +144,15 @@ ExitCode miura::driver::restoreOriginals(Invocation &invocation,
     if (!read.contains(data.getSymNameAttr()))
       data.erase();
 
-  // How a layer computes may have been the scheme's choice.
+  // How a layer computes may have been the scheme's choice, and that it was
+  // kept the scheme's fault.
   llvm::StringMap<Attribute> computes;
   model->walk([&](Compressible layer) {
     if (Attribute compute = layer->getAttr("compute"))
       computes[layer.getId()] = compute;
   });
   module.walk([&](Compressible layer) {
+    layer->removeAttr(kKeptAttrName);
     if (Attribute compute = computes.lookup(layer.getId()))
       layer->setAttr("compute", compute);
   });

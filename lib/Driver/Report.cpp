@@ -13,6 +13,7 @@
 
 #include "miura/Driver/Report.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "miura/Transforms/Lossy/RewriteWeights.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
@@ -154,6 +155,9 @@ ModelReport miura::driver::makeReport(ModuleOp module,
     if (auto root = weight.getDefiningOp<ApproximateOp>())
       if (root.getCertificate())
         entry.error = root.getCertificate()->getValue().getValueAsDouble();
+    if (auto reasons = layer->getAttrOfType<ArrayAttr>(kKeptAttrName))
+      for (auto reason : reasons.getAsRange<StringAttr>())
+        entry.kept.push_back(reason.str());
     std::string &owner = owners[getWeightKey(weight)];
     if (owner.empty()) {
       owner = entry.name;
@@ -198,6 +202,8 @@ llvm::json::Object miura::driver::toJson(const ModelReport &report) {
       object["error"] = *layer.error;
     if (!layer.sharedWith.empty())
       object["shared_with"] = layer.sharedWith;
+    if (!layer.kept.empty())
+      object["kept"] = llvm::json::Array(layer.kept);
     layers.push_back(std::move(object));
   }
   return llvm::json::Object{{"bytes", report.bytes},
@@ -230,6 +236,8 @@ void miura::driver::printReport(const ModelReport &report,
     if (!layer.sharedWith.empty())
       os << "  (the weight of " << layer.sharedWith << ")";
     os << "\n";
+    for (const std::string &reason : layer.kept)
+      os << "  kept by " << reason << "\n";
   }
   os << llvm::format("\n%lld parameters in %lld bytes, %lld of them resident: "
                      "%.3f bits per weight\n",

@@ -35,6 +35,8 @@ struct LayerReport {
   /// Where an earlier layer has the same weight: its name. Such a layer's bytes
   /// count once in the totals.
   std::string sharedWith;
+  /// Why passes left it as it was: `pass: reason`.
+  std::vector<std::string> kept;
 };
 
 struct ModelReport {

@@ -159,6 +159,8 @@ private:
   LogicalResult readPatterns(ArrayRef<std::string> texts,
                              std::vector<llvm::GlobPattern> &globs);
   void collect();
+  void warnOfUnused(ArrayRef<std::string> texts,
+                    ArrayRef<llvm::GlobPattern> globs);
   std::string getReasonToKeep(Layer &layer) const;
   void compute(Job &job, FileStore &files) const;
   FailureOr<std::string> nameOriginal(Layer &layer);
@@ -355,9 +357,30 @@ LogicalResult Rewriter::commit(Job &job) {
   return success();
 }
 
+/// A pattern that names no layer is likely to be misspelt, and what it was to
+/// keep is compressed.
+void Rewriter::warnOfUnused(ArrayRef<std::string> texts,
+                            ArrayRef<llvm::GlobPattern> globs) {
+  for (auto [text, glob] : llvm::zip_equal(texts, globs))
+    if (llvm::none_of(jobs, [&glob = glob](const Job &job) {
+          return llvm::any_of(job.layer.uses, [&](Compressible use) {
+            return glob.match(use.getId());
+          });
+        }))
+      module.emitWarning() << rewrite.pass << ": the pattern '" << text
+                           << "' names no layer";
+}
+
 /// A layer that is left alone says so to everyone, or, where a tool asks for
-/// missed remarks (--remarks-filter-missed), to that tool.
+/// missed remarks (--remarks-filter-missed), to that tool; and keeps the
+/// reason.
 void Rewriter::remarkKept(Compressible use, StringRef reason) const {
+  SmallVector<Attribute> reasons;
+  if (auto before = use->getAttrOfType<ArrayAttr>(kKeptAttrName))
+    llvm::append_range(reasons, before);
+  reasons.push_back(
+      StringAttr::get(use.getContext(), rewrite.pass + ": " + reason));
+  use->setAttr(kKeptAttrName, ArrayAttr::get(use.getContext(), reasons));
   std::string text =
       ("'" + use.getId() + "' is kept as it is: " + reason).str();
   if (auto missed = remark::missed(
@@ -392,6 +415,8 @@ LogicalResult Rewriter::run() {
   FileStore &files =
       context->getLoadedDialect<MiuraDialect>()->getWeightStore().getFiles();
   collect();
+  warnOfUnused(rewrite.include, include);
+  warnOfUnused(rewrite.exclude, exclude);
   int64_t total = 0;
   for (Job &job : jobs)
     total += job.layer.type.getNumElements();

@@ -24,6 +24,10 @@
 
 namespace miura {
 
+/// On a layer that a pass left alone: an array with a string per pass, `pass:
+/// reason`, so that a report can tell long after the remark is gone.
+inline constexpr llvm::StringLiteral kKeptAttrName = "miura.kept";
+
 /// One weight, with every use of it.
 struct Layer {
   llvm::SmallVector<Compressible> uses;

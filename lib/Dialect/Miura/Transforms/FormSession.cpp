@@ -242,6 +242,11 @@ func::FuncOp SessionBuilder::makeStep(StringRef name) {
   func::FuncOp step = model.clone();
   builder.insert(step);
   step.setName(name);
+  // What passes noted of a layer is not for kernels, which would differ by it.
+  step.walk([](Compressible layer) {
+    for (NamedAttribute note : llvm::to_vector(layer->getDiscardableAttrs()))
+      layer->removeDiscardableAttr(note.getName());
+  });
   step->setAttr(kSessionAttrName, builder.getUnitAttr());
   Block &body = step.getBody().front();
   SmallVector<DictionaryAttr> attributes;
