@@ -83,6 +83,8 @@ void miura::buildCompilePipeline(OpPassManager &pm, llvm::StringRef weights,
                                  llvm::StringRef features) {
   // Embeddings of leaves, while expressions are whole.
   pm.addPass(createExpandEmbeddingsPass());
+  // Kernels are formed of what they can decode.
+  pm.addPass(createEvaluateLeavesPass());
   // Equal values first, so that kernels share their inputs. Additions and
   // products on tensors get the one spelling that outlives kernels, in whose
   // regions they are arith ops again.

@@ -55,8 +55,11 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
   if (!codes || !codes.getElementType().isSignlessInteger() ||
       (!description.placement && codes.getRank() != 2))
     return nullptr;
-  auto leaf = description.placement ? std::make_shared<SparseLeaf>()
-                                    : std::make_shared<CodeLeaf>();
+  // A sparse panel has the code 0 where none is kept: not that of zero where
+  // there are zero points.
+  auto leaf = description.placement && !description.zeros
+                  ? std::make_shared<SparseLeaf>()
+                  : std::make_shared<CodeLeaf>();
   leaf->bits = codes.getElementTypeBitWidth();
   leaf->isUnsigned = description.isUnsigned;
   leaf->rowBlock = description.rowBlock;
@@ -76,6 +79,10 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
   if (description.zeros) {
     auto zeros = dyn_cast<RankedTensorType>(description.zeros.getType());
     if (!zeros || zeros.getRank() != 2)
+      return nullptr;
+    // What places without a code get has to be one.
+    if (description.placement &&
+        zeros.getElementType() != codes.getElementType())
       return nullptr;
     // Integers of up to 8 bits are exact in f16.
     leaf->zeroType = zeros.getElementType().isInteger()
@@ -434,6 +441,12 @@ LogicalResult CodeLeaf::checkSources(ArrayRef<PackOperand> sources,
   return success();
 }
 
+std::pair<int64_t, int64_t> CodeLeaf::locateParameter(int64_t row,
+                                                      int64_t block) const {
+  int64_t rows = rowBlock ? row / rowBlock : 0;
+  return transposed ? std::pair(block, rows) : std::pair(rows, block);
+}
+
 LogicalResult CodeLeaf::readRows(ArrayRef<PackOperand> sources, int64_t first,
                                  int64_t count, int64_t stride, uint8_t *codes,
                                  uint8_t *kept, Location loc) const {
@@ -448,8 +461,19 @@ LogicalResult CodeLeaf::readRows(ArrayRef<PackOperand> sources, int64_t first,
             flip;
     return success();
   }
-  for (int64_t r = 0; r < count; ++r)
-    std::fill_n(codes + r * stride, columns, flip);
+  for (int64_t r = 0; r < count; ++r) {
+    uint8_t *to = codes + r * stride;
+    if (!zeroType) {
+      std::fill_n(to, columns, flip);
+      continue;
+    }
+    int64_t width = columnBlock ? columnBlock : columns;
+    CodeStream zeros(sources[2]);
+    for (int64_t k = 0, block = 0; k < columns; k += width, ++block) {
+      auto [i, j] = locateParameter(first + r, block);
+      std::fill_n(to + k, std::min(width, columns - k), zeros.at(i, j) ^ flip);
+    }
+  }
   // Where the weight is stored transposed, its rows are columns here, and all
   // are read.
   return placement.forEach(
@@ -470,12 +494,6 @@ LogicalResult CodeLeaf::readRows(ArrayRef<PackOperand> sources, int64_t first,
 void CodeLeaf::storeParameters(ArrayRef<PackOperand> sources, const IsaRow &row,
                                uint8_t *to, int64_t first, int64_t count,
                                int64_t block) const {
-  auto locate = [&](const PackOperand &operand, int64_t r) {
-    int64_t scaleRow = rowBlock ? r / rowBlock : 0;
-    auto [i, j] =
-        transposed ? std::pair(block, scaleRow) : std::pair(scaleRow, block);
-    return std::pair(i, j);
-  };
   auto store = [&](uint8_t *to, FloatType type, int64_t r, float value) {
     if (type.isF16()) {
       uint16_t half = toHalfBits(value);
@@ -488,7 +506,7 @@ void CodeLeaf::storeParameters(ArrayRef<PackOperand> sources, const IsaRow &row,
     const PackOperand &scales = sources[1];
     Type element = scales.type.getElementType();
     for (int64_t r = 0; r < count; ++r) {
-      auto [i, j] = locate(scales, first + r);
+      auto [i, j] = locateParameter(first + r, block);
       int64_t at = i * scales.type.getDimSize(1) + j;
       if (element.isF16())
         std::memcpy(to + 2 * r, scales.bytes.data() + 2 * at, 2);
@@ -501,7 +519,7 @@ void CodeLeaf::storeParameters(ArrayRef<PackOperand> sources, const IsaRow &row,
   const PackOperand &zeros = sources[2];
   Type element = zeros.type.getElementType();
   for (int64_t r = 0; r < count; ++r) {
-    auto [i, j] = locate(zeros, first + r);
+    auto [i, j] = locateParameter(first + r, block);
     float zero;
     if (element.isInteger()) {
       int flip = isUnsigned ? 0 : 1 << (bits - 1);

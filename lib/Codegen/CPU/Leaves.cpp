@@ -40,7 +40,7 @@ using LeafPtr = std::shared_ptr<PanelLeaf>;
 /// The leaf of `value`, whether it fits or not.
 LeafPtr findLeaf(Value value) {
   Operation *op = value.getDefiningOp();
-  if (!op)
+  if (!op || op->hasTrait<OpTrait::ConstantLike>())
     return DenseLeaf::get(value);
   auto leaf = dyn_cast<DecodableLeaf>(op);
   return leaf ? leaf.getPanelLeaf() : nullptr;
@@ -79,6 +79,12 @@ static void describeCodes(CodeLeaf::Description &description) {
     description.codes = lookup.getCodes();
     description.table = lookup.getCodebook();
   } else if (auto unprune = codes.getDefiningOp<UnpruneOp>()) {
+    // Places without a code are those of zero, or there is no panel.
+    if (unprune.getFill() != description.zeros ||
+        (unprune.getFill() &&
+         unprune.getFillBlock() !=
+             ArrayRef<int64_t>{description.rowBlock, description.columnBlock}))
+      return;
     description.codes = unprune.getValues();
     description.placement = getPlacement(unprune);
   }
@@ -156,7 +162,14 @@ struct TransposeModel
 
 std::shared_ptr<PanelLeaf> miura::codegen::getPanelLeaf(Value value) {
   LeafPtr leaf = findLeaf(value);
-  return leaf && leaf->fits() ? leaf : nullptr;
+  if (!leaf || !leaf->fits())
+    return nullptr;
+  // Bytes that are stored, not what an expression makes of some.
+  for (Value operand : leaf->getOperands())
+    if (operand.getDefiningOp<WeightExpression>() &&
+        !operand.getDefiningOp<WeightOp>())
+      return nullptr;
+  return leaf;
 }
 
 void miura::codegen::registerPanelLeaves(DialectRegistry &registry) {

@@ -117,7 +117,7 @@ public:
     int64_t rowBlock, columnBlock;
     bool isUnsigned;
     /// Where the codes are those of a pruned weight; places without a code have
-    /// the code 0.
+    /// that of zero.
     Placement placement = {};
     /// The values of codes, entries × 1; without one, a code is its value.
     mlir::Value table = {};
@@ -203,6 +203,8 @@ protected:
     return (int64_t)scaleBytes(row) + zeroBytes(row);
   }
 
+  /// Where in the tensors of scales and zeros those of a row and a block are.
+  std::pair<int64_t, int64_t> locateParameter(int64_t row, int64_t block) const;
   /// Unsigned codes of the rows [first, first + count), `stride` apart, and
   /// (unless null) which of them are kept. Both are zero before.
   mlir::LogicalResult readRows(llvm::ArrayRef<PackOperand> sources,

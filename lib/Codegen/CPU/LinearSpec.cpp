@@ -21,11 +21,10 @@ using namespace mlir;
 using namespace miura;
 using namespace miura::codegen;
 
-/// Linears of leaves in place of a linear of an expression.
-static Value expand(OpBuilder &builder, Value x, Value weight,
-                    ComputeAttr compute) {
+Value miura::codegen::expandLinear(OpBuilder &builder, Value x, Value weight,
+                                   ComputeAttr compute) {
   auto recurse = [&](Value x, Value weight) {
-    return expand(builder, x, weight, compute);
+    return expandLinear(builder, x, weight, compute);
   };
   if (auto expression = weight.getDefiningOp<WeightExpression>())
     if (Value result = expression.applyTo(builder, x, recurse))
@@ -36,6 +35,34 @@ static Value expand(OpBuilder &builder, Value x, Value weight,
   return LinearOp::create(builder, weight.getLoc(), xType.clone(shape), x,
                           weight,
                           /*bias=*/Value(), builder.getStringAttr(""), compute);
+}
+
+std::optional<SmallVector<TermWeights>>
+miura::codegen::getTerms(Value sum, Value x, std::string *reason) {
+  SmallVector<TermWeights> terms;
+  std::function<bool(Value)> collect = [&](Value value) {
+    if (auto add = value.getDefiningOp<arith::AddFOp>())
+      return collect(add.getLhs()) && collect(add.getRhs());
+    auto leaf = value.getDefiningOp<LinearOp>();
+    if (!leaf) {
+      *reason = "its expression is not a sum of leaves and products";
+      return false;
+    }
+    TermWeights term{leaf.getWeight(), Value()};
+    if (leaf.getInput() != x) {
+      auto right = leaf.getInput().getDefiningOp<LinearOp>();
+      if (!right || right.getInput() != x) {
+        *reason = "its expression is not a sum of leaves and products of two";
+        return false;
+      }
+      term.right = right.getWeight();
+    }
+    terms.push_back(term);
+    return true;
+  };
+  if (!collect(sum))
+    return std::nullopt;
+  return terms;
 }
 
 std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
@@ -94,8 +121,8 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
     return decline("activations are not f32");
 
   OpBuilder builder(linear);
-  Value sum = expand(builder, linear.getInput(), linear.getWeight(),
-                     linear.getCompute());
+  Value sum = expandLinear(builder, linear.getInput(), linear.getWeight(),
+                           linear.getCompute());
   std::string why;
   auto addLeaf = [&](Value weight, bool right, bool isFactor) -> int {
     std::shared_ptr<PanelLeaf> panel = getPanelLeaf(weight);
@@ -116,36 +143,23 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
     spec->leaves.push_back(std::move(leaf));
     return spec->leaves.size() - 1;
   };
-  std::function<bool(Value)> collect = [&](Value value) {
-    if (auto add = value.getDefiningOp<arith::AddFOp>())
-      return collect(add.getLhs()) && collect(add.getRhs());
-    auto leaf = value.getDefiningOp<LinearOp>();
-    if (!leaf) {
-      why = "its expression is not a sum of leaves and products";
-      return false;
-    }
+  std::optional<SmallVector<TermWeights>> terms =
+      getTerms(sum, linear.getInput(), &why);
+  if (!terms)
+    return decline(why);
+  for (const TermWeights &weights : *terms) {
     LinearTerm term;
-    int position = addLeaf(leaf.getWeight(), /*right=*/false,
-                           leaf.getInput() != linear.getInput());
-    if (position < 0)
-      return false;
-    term.leaf = position;
-    if (leaf.getInput() != linear.getInput()) {
-      auto right = leaf.getInput().getDefiningOp<LinearOp>();
-      if (!right || right.getInput() != linear.getInput()) {
-        why = "its expression is not a sum of leaves and products of two";
-        return false;
-      }
-      term.right =
-          addLeaf(right.getWeight(), /*right=*/true, /*isFactor=*/true);
+    int leaf = addLeaf(weights.leaf, /*right=*/false, (bool)weights.right);
+    if (leaf < 0)
+      return decline(why);
+    term.leaf = leaf;
+    if (weights.right) {
+      term.right = addLeaf(weights.right, /*right=*/true, /*isFactor=*/true);
       if (term.right < 0)
-        return false;
+        return decline(why);
     }
     spec->terms.push_back(term);
-    return true;
-  };
-  if (!collect(sum))
-    return decline(why);
+  }
   return spec;
 }
 

@@ -258,33 +258,47 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
   else if (!leaves.empty())
     leaves[0].panel->setShape(0, outputs);
 
+  // What is packed, of each leaf; and by what equal bytes are found.
+  SmallVector<SmallVector<PackOperand>> sources(leaves.size());
+  std::vector<std::vector<std::vector<uint8_t>>> storage(leaves.size());
+  std::vector<std::string> keys(leaves.size());
+  for (auto [i, leaf] : llvm::enumerate(leaves)) {
+    storage[i].resize(leaf.arguments.size());
+    for (auto [j, argument] : llvm::enumerate(leaf.arguments)) {
+      if (argument < 0)
+        return kernel.emitError("has a leaf with a part that is no operand");
+      Value input = kernel.getInputs()[argument];
+      FailureOr<PackOperand> source = getSource(input, loc, storage[i][j]);
+      if (failed(source))
+        return failure();
+      sources[i].push_back(*source);
+      llvm::raw_string_ostream(keys[i])
+          << ' ' << getSourceKey(input) << source->type;
+    }
+  }
+  // The rank of a product is told by the rows of its right factor.
+  if (spec)
+    for (const LinearTerm &term : spec->terms)
+      if (term.right >= 0)
+        leaves[term.leaf].panel->setShape(
+            outputs,
+            leaves[term.right].panel->getShape(sources[term.right]).first);
+
   OpBuilder b(kernel);
   SmallVector<int64_t> ranks(leaves.size(), 0), widths(leaves.size(), 0);
   SmallVector<std::pair<unsigned, Value>> packed;
   for (auto [i, leaf] : llvm::enumerate(leaves)) {
     // Equal sources, packed by equal leaves, give equal bytes.
     std::string key;
-    llvm::raw_string_ostream os(key);
-    os << leaf.groups << ' ' << leaf.panel->getKey();
-    SmallVector<PackOperand> sources;
-    std::vector<std::vector<uint8_t>> storage(leaf.arguments.size());
-    for (auto [j, argument] : llvm::enumerate(leaf.arguments)) {
-      if (argument < 0)
-        return kernel.emitError("has a leaf with a part that is no operand");
-      Value input = kernel.getInputs()[argument];
-      FailureOr<PackOperand> source = getSource(input, loc, storage[j]);
-      if (failed(source))
-        return failure();
-      sources.push_back(*source);
-      os << ' ' << getSourceKey(input) << source->type;
-    }
-    auto [rows, columns] = leaf.panel->getShape(sources);
+    llvm::raw_string_ostream(key)
+        << leaf.groups << ' ' << leaf.panel->getKey() << keys[i];
+    auto [rows, columns] = leaf.panel->getShape(sources[i]);
     PanelLayout layout = leaf.panel->getLayout(row, leaf.groups);
     ranks[i] = rows;
     widths[i] = llvm::divideCeil(columns, layout.blockColumns);
     auto [it, isNew] = blobs.try_emplace(key);
     if (isNew && (layout.isIndexed || layout.headerBytes != 0)) {
-      auto out = leaf.panel->packAll(sources, row, leaf.groups, loc);
+      auto out = leaf.panel->packAll(sources[i], row, leaf.groups, loc);
       if (failed(out))
         return failure();
       int64_t size = out->size();
@@ -299,8 +313,8 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
       for (int64_t p = 0; p < panels; p += step) {
         int64_t end = std::min(panels, p + step);
         out.assign((end - p) * panelBytes, 0);
-        if (failed(
-                leaf.panel->pack(sources, row, leaf.groups, p, end, out, loc)))
+        if (failed(leaf.panel->pack(sources[i], row, leaf.groups, p, end, out,
+                                    loc)))
           return failure();
         file.append(out);
       }

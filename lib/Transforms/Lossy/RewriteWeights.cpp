@@ -18,6 +18,7 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/GlobPattern.h"
 #include <optional>
@@ -311,13 +312,21 @@ FailureOr<std::string> Rewriter::nameOriginal(Layer &layer) {
 }
 
 static void eraseDeadTree(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op || !isOpTriviallyDead(op))
-    return;
-  SmallVector<Value> operands(op->getOperands());
-  op->erase();
-  for (Value operand : operands)
-    eraseDeadTree(operand);
+  // An operand may be that of two ops, as zeros are that fill too.
+  llvm::SetVector<Operation *> open;
+  auto add = [&](Value value) {
+    if (Operation *op = value.getDefiningOp())
+      open.insert(op);
+  };
+  add(value);
+  while (!open.empty()) {
+    Operation *op = open.pop_back_val();
+    if (!isOpTriviallyDead(op))
+      continue;
+    SmallVector<Value> operands(op->getOperands());
+    op->erase();
+    llvm::for_each(operands, add);
+  }
 }
 
 LogicalResult Rewriter::commit(Job &job) {

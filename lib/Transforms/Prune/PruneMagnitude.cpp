@@ -77,9 +77,10 @@ private:
   llvm::Expected<Mask> select(Value value, RankedTensorType type);
   llvm::Error selectFromTensor(Value value, RankedTensorType type, Mask &mask);
   void makeIndex(RankedTensorType type, Mask &mask) const;
-  llvm::Expected<TreePlanPtr> apply(Value value, RankedTensorType type,
-                                    const Mask &mask, const std::string &name);
-  llvm::Expected<TreePlanPtr> gather(Value value, Type stored,
+  llvm::Expected<TreePlanPtr> apply(Value value, BlockFill fill,
+                                    RankedTensorType type, const Mask &mask,
+                                    const std::string &name);
+  llvm::Expected<TreePlanPtr> gather(Value value, Type stored, BlockFill fill,
                                      RankedTensorType type, const Mask &mask,
                                      const std::string &name);
   bool isPrunedSo(Value value, const Mask &mask) const;
@@ -260,8 +261,10 @@ bool TreePruner::isPrunedSo(Value value, const Mask &mask) const {
   });
 }
 
-/// The kept values of `value`, stored as `stored`, and the op that places them.
+/// The kept values of `value`, stored as `stored`, and the op that places them
+/// among those of `fill`.
 llvm::Expected<TreePlanPtr> TreePruner::gather(Value value, Type stored,
+                                               BlockFill fill,
                                                RankedTensorType type,
                                                const Mask &mask,
                                                const std::string &name) {
@@ -328,23 +331,28 @@ llvm::Expected<TreePlanPtr> TreePruner::gather(Value value, Type stored,
                      std::move(*storedValues)),
       TreePlan::leaf(name + ".index", std::move(*storedIndex))};
   std::string format = pattern.getFormat().str();
-  SmallVector<int64_t> group = pattern.getGroup();
+  SmallVector<int64_t> group = pattern.getGroup(), block;
+  if (fill.numbers) {
+    operands.push_back(TreePlan::keep(fill.numbers));
+    block.assign(fill.block.begin(), fill.block.end());
+  }
   return TreePlan::make(
       [=](OpBuilder &builder, Location loc, ArrayRef<Value> built) -> Value {
         return UnpruneOp::create(builder, loc, type, built[0], built[1],
-                                 builder.getStringAttr(format),
-                                 builder.getDenseI64ArrayAttr(group));
+                                 built.size() > 2 ? built[2] : Value(), format,
+                                 group, block);
       },
       std::move(operands));
 }
 
-/// `value`, of which canMask is true, with the zeros of `mask`.
-llvm::Expected<TreePlanPtr> TreePruner::apply(Value value,
+/// `value`, of which canMask is true, with the zeros of `mask`; `fill` is what
+/// stands for zero in it.
+llvm::Expected<TreePlanPtr> TreePruner::apply(Value value, BlockFill fill,
                                               RankedTensorType type,
                                               const Mask &mask,
                                               const std::string &name) {
   if (WeightSource source = getWeightSource(value); source.leaf)
-    return gather(value, source.getElementType(), type, mask,
+    return gather(value, source.getElementType(), fill, type, mask,
                   getLeafName(value, name));
   auto op = value.getDefiningOp<WeightExpression>();
   if (op.placesWeights()) {
@@ -354,15 +362,16 @@ llvm::Expected<TreePlanPtr> TreePruner::apply(Value value,
     std::string leafName = getLeafName(values, name);
     StringRef stem = leafName;
     stem.consume_back(".values");
-    return gather(value, getWeightSource(values).getElementType(), type, mask,
-                  stem.str());
+    return gather(value, getWeightSource(values).getElementType(), fill, type,
+                  mask, stem.str());
   }
   unsigned masked = *op.getMaskedOperand();
   std::vector<TreePlanPtr> operands;
   for (Value operand : op->getOperands())
     operands.push_back(TreePlan::keep(operand));
   Value operand = op->getOperand(masked);
-  auto plan = apply(operand, cast<RankedTensorType>(operand.getType()), mask,
+  auto plan = apply(operand, op.getMaskFill(),
+                    cast<RankedTensorType>(operand.getType()), mask,
                     getLeafName(operand, name));
   if (!plan || !*plan)
     return plan;
@@ -382,7 +391,7 @@ TreePruner::prune(Value value, RankedTensorType type, const std::string &name) {
     if (!kept.empty())
       return TreePlanPtr();
     anyFits = true;
-    return apply(value, type, *mask, name);
+    return apply(value, /*fill=*/{}, type, *mask, name);
   }
   auto op = value.getDefiningOp<WeightExpression>();
   if (!op || op.placesWeights() || op.getWeightOperands().empty()) {

@@ -73,9 +73,17 @@ private:
                                          double &growth);
   llvm::Error quantizeRows(Value value, Grids &grids, WriteRow writeRow);
   llvm::Error writeGrids(ArrayRef<Grid> values, Grids &grids);
-  llvm::Expected<TreePlanPtr> dequantize(TreePlanPtr codes, Grids &grids,
-                                         RankedTensorType type,
-                                         const std::string &name);
+  /// `codes` makes the plan of the codes from that of the zeros.
+  llvm::Expected<TreePlanPtr>
+  dequantize(llvm::function_ref<TreePlanPtr(TreePlanPtr)> codes, Grids &grids,
+             RankedTensorType type, const std::string &name);
+  /// All dimensions but the last have a scale per entry; 0 is a whole
+  /// dimension.
+  SmallVector<int64_t> getBlock(RankedTensorType type) const {
+    SmallVector<int64_t> block(type.getRank(), isPerTensor() ? 0 : 1);
+    block.back() = isPerTensor() ? 0 : blockSize;
+    return block;
+  }
 
   bool isPerTensor() const { return blockSize < 0; }
   int64_t getBlocks(int64_t columns) const {
@@ -208,24 +216,25 @@ llvm::Error TreeQuantizer::quantizeRows(Value value, Grids &grids,
       });
 }
 
-llvm::Expected<TreePlanPtr> TreeQuantizer::dequantize(TreePlanPtr codes,
-                                                      Grids &grids,
-                                                      RankedTensorType type,
-                                                      const std::string &name) {
-  std::vector<TreePlanPtr> operands{std::move(codes)};
+llvm::Expected<TreePlanPtr>
+TreeQuantizer::dequantize(llvm::function_ref<TreePlanPtr(TreePlanPtr)> codes,
+                          Grids &grids, RankedTensorType type,
+                          const std::string &name) {
   auto scales = grids.scales->finish();
   if (!scales)
     return scales.takeError();
-  operands.push_back(TreePlan::leaf(name + ".scales", std::move(*scales)));
+  TreePlanPtr zeros;
   if (grids.zeros) {
-    auto zeros = grids.zeros->finish();
-    if (!zeros)
-      return zeros.takeError();
-    operands.push_back(TreePlan::leaf(name + ".zeros", std::move(*zeros)));
+    auto stored = grids.zeros->finish();
+    if (!stored)
+      return stored.takeError();
+    zeros = TreePlan::leaf(name + ".zeros", std::move(*stored));
   }
-  // All dimensions but the last have a scale per entry; 0 is a whole dimension.
-  SmallVector<int64_t> block(type.getRank(), isPerTensor() ? 0 : 1);
-  block.back() = isPerTensor() ? 0 : blockSize;
+  std::vector<TreePlanPtr> operands{
+      codes(zeros), TreePlan::leaf(name + ".scales", std::move(*scales))};
+  if (zeros)
+    operands.push_back(std::move(zeros));
+  SmallVector<int64_t> block = getBlock(type);
   bool isUnsigned = !options.symmetric;
   return TreePlan::make(
       [=](OpBuilder &builder, Location loc, ArrayRef<Value> values) -> Value {
@@ -256,8 +265,11 @@ TreeQuantizer::quantizeLeaf(Value value, RankedTensorType type,
   auto stored = codes.finish();
   if (!stored)
     return stored.takeError();
-  return dequantize(TreePlan::leaf(name + ".codes", std::move(*stored)), grids,
-                    type, name);
+  return dequantize(
+      [&](TreePlanPtr) {
+        return TreePlan::leaf(name + ".codes", std::move(*stored));
+      },
+      grids, type, name);
 }
 
 namespace {
@@ -358,17 +370,35 @@ llvm::Expected<TreePlanPtr> TreeQuantizer::quantizeAt(const HostTensor &places,
   auto stored = storeTensor(files, codes, isSmall);
   if (!stored)
     return stored.takeError();
-  std::vector<TreePlanPtr> placed{
-      TreePlan::leaf(name + ".codes", std::move(*stored))};
-  for (Value operand : op->getOperands().drop_front())
-    placed.push_back(TreePlan::keep(operand));
-  return dequantize(TreePlan::remake(op, type.clone(code), std::move(placed)),
-                    grids, type, name);
+  TreePlanPtr kept = TreePlan::leaf(name + ".codes", std::move(*stored));
+  SmallVector<int64_t> block = getBlock(type);
+  RankedTensorType placed = type.clone(code);
+  // The other places get the codes of zero.
+  return dequantize(
+      [&](TreePlanPtr zeros) {
+        std::vector<TreePlanPtr> operands{kept};
+        for (Value operand : op->getOperands().drop_front())
+          operands.push_back(TreePlan::keep(operand));
+        if (zeros)
+          operands.push_back(zeros);
+        bool isFilled = (bool)zeros;
+        return TreePlan::make(
+            [=](OpBuilder &builder, Location, ArrayRef<Value> values) mutable {
+              BlockFill fill;
+              if (isFilled) {
+                fill = {values.back(), block};
+                values = values.drop_back();
+              }
+              return op.placeInstead(builder, values, fill, placed);
+            },
+            std::move(operands));
+      },
+      grids, type, name);
 }
 
-/// A weight whose kept values the op of `value` places among zeros. A grid
-/// without zero point has the code 0 for zero, so codes are placed as values
-/// were and scales stay those of neighbours in the row.
+/// A weight whose kept values the op of `value` places among zeros: codes are
+/// placed as values were, among the codes of zero, and scales stay those of
+/// neighbours in the row.
 llvm::Expected<TreePlanPtr>
 TreeQuantizer::quantizePlaced(Value value, RankedTensorType type,
                               const std::string &name) {
@@ -400,8 +430,7 @@ llvm::Expected<TreePlanPtr> TreeQuantizer::quantize(Value value,
   auto op = value.getDefiningOp<WeightExpression>();
   if (!op)
     return TreePlanPtr();
-  if (op.placesWeights() && options.symmetric &&
-      !op.getWeightOperands().empty() &&
+  if (op.placesWeights() && !op.getWeightOperands().empty() &&
       getWeightSource(op->getOperand(0)).leaf) {
     std::string leafName = getLeafName(op->getOperand(0), name);
     StringRef stem = leafName;

@@ -150,6 +150,30 @@ func.func @f(%v: tensor<4x2x3xf32>, %i: tensor<2x1xi8>) {
 
 // -----
 
+func.func @f(%v: tensor<5xi4>, %i: tensor<4x1xi8>, %z: tensor<4x3xi3>) {
+  // expected-error @below {{expects a fill of the result's type, but got 'tensor<4x3xi3>' and 'tensor<4x6xi4>'}}
+  %0 = miura.unprune %v, %i "bitmap" fill %z block [1, 2] : tensor<5xi4>, tensor<4x1xi8>, tensor<4x3xi3> -> tensor<4x6xi4>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<5xi4>, %i: tensor<4x1xi8>, %z: tensor<4x2xi4>) {
+  // expected-error @below {{expects 3 numbers of the fill in dimension 1, but got 2}}
+  %0 = miura.unprune %v, %i "bitmap" fill %z block [1, 2] : tensor<5xi4>, tensor<4x1xi8>, tensor<4x2xi4> -> tensor<4x6xi4>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<5xi4>, %i: tensor<4x1xi8>, %z: tensor<4x3xi4>) {
+  // expected-error @below {{expects a block size and a dimension of the fill for each of the 2 dimensions of the result}}
+  %0 = miura.unprune %v, %i "bitmap" fill %z block [2] : tensor<5xi4>, tensor<4x1xi8>, tensor<4x3xi4> -> tensor<4x6xi4>
+  return
+}
+
+// -----
+
 func.func @f(%v: tensor<4x4xf32>, %i: tensor<4x4xi2>) {
   // expected-error @below {{expects an index whose type holds places 0 to 7, but got 'tensor<4x4xi2>'}}
   %0 = miura.unprune %v, %i "nm" group [4, 8] : tensor<4x4xf32>, tensor<4x4xi2> -> tensor<4x8xf32>

@@ -13,7 +13,7 @@ miura.weight_data private @declared digest("0f") : tensor<2x4xf16>
 func.func @leaves(%codes: tensor<4x6xi3>, %scales: tensor<4x3xf16>, %zeros: tensor<4x3xi3>,
                   %fzeros: tensor<4x3xf32>, %book: tensor<8x2xf16>, %places: tensor<4x4xi2>,
                   %kept: tensor<4x4xf32>, %bitmap: tensor<4x1xi8>, %values: tensor<5xf32>,
-                  %blocks: tensor<2x1xi8>, %dense: tensor<4x2x2xf32>) {
+                  %blocks: tensor<2x1xi8>, %dense: tensor<4x2x2xf32>, %some: tensor<5xi3>) {
   // CHECK: miura.weight @w : tensor<4x4xf32>
   %0 = miura.weight @w : tensor<4x4xf32>
   // CHECK: miura.dequantize %{{.*}}, %{{.*}} block [1, 2] : tensor<4x6xi3>, tensor<4x3xf16> -> tensor<4x6xf32>
@@ -30,6 +30,8 @@ func.func @leaves(%codes: tensor<4x6xi3>, %scales: tensor<4x3xf16>, %zeros: tens
   %6 = miura.unprune %values, %bitmap "bitmap" : tensor<5xf32>, tensor<4x1xi8> -> tensor<4x6xf32>
   // CHECK: miura.unprune %{{.*}}, %{{.*}} "block" group [2, 2] : tensor<4x2x2xf32>, tensor<2x1xi8> -> tensor<4x6xf32>
   %7 = miura.unprune %dense, %blocks "block" group [2, 2] : tensor<4x2x2xf32>, tensor<2x1xi8> -> tensor<4x6xf32>
+  // CHECK: miura.unprune %{{.*}}, %{{.*}} "bitmap" fill %{{.*}} block [1, 2] : tensor<5xi3>, tensor<4x1xi8>, tensor<4x3xi3> -> tensor<4x6xi3>
+  %8 = miura.unprune %some, %bitmap "bitmap" fill %zeros block [1, 2] : tensor<5xi3>, tensor<4x1xi8>, tensor<4x3xi3> -> tensor<4x6xi3>
   return
 }
 

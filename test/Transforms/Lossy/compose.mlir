@@ -60,11 +60,17 @@
 // FRPQ-COUNT-4: miura.unprune {{.*}} "block" group [4, 2]
 // FRPQ: miura.approximate
 
-// With zero points the kept values are quantized as they lie.
+// With zero points, the places that have none get the codes of zero.
 // RUN: env MIURA_WEIGHTS_DIR=%t/w miura-opt %t/in.mlir -pass-pipeline='builtin.module(miura-prune-magnitude,miura-quantize-rtn{symmetric=false},miura-verify-certificates{strict})' | FileCheck %s --check-prefix=ASYM
+// RUN: env MIURA_WEIGHTS_DIR=%t/w miura-opt %t/in.mlir -pass-pipeline='builtin.module(miura-quantize-rtn{symmetric=false},miura-prune-magnitude,miura-verify-certificates{strict})' | FileCheck %s --check-prefix=ASYM
 // ASYM-LABEL: @layers
-// ASYM: %[[D:.*]] = miura.dequantize %{{.*}}, %{{.*}}, %{{.*}} block [32] unsigned : tensor<4096xi4>, tensor<128xf16>, tensor<128xi4> -> tensor<4096xf32>
-// ASYM: miura.unprune %[[D]], %{{.*}} "bitmap" : tensor<4096xf32>, tensor<64x16xi8> -> tensor<64x128xf32>
+// ASYM: %[[Z:.*]] = miura.weight @q.zeros : tensor<64x4xi4>
+// ASYM: %[[U:.*]] = miura.unprune %{{.*}}, %{{.*}} "bitmap" fill %[[Z]] block [1, 32] : tensor<4096xi4>, tensor<64x16xi8>, tensor<64x4xi4> -> tensor<64x128xi4>
+// ASYM: miura.dequantize %[[U]], %{{.*}}, %[[Z]] block [1, 32] unsigned : tensor<64x128xi4>, tensor<64x4xf16>, tensor<64x4xi4> -> tensor<64x128xf32>
+
+// Zeros that two ops share go with both.
+// RUN: env MIURA_WEIGHTS_DIR=%t/w miura-opt %t/in.mlir -pass-pipeline='builtin.module(miura-prune-magnitude,miura-quantize-rtn{symmetric=false},miura-factorize-svd{rank=4},miura-verify-certificates{strict})' | FileCheck %s --check-prefix=GONE
+// GONE-NOT: miura.unprune
 
 // The order of prune and quantize decides the scales, hardly the error; a
 // residual lowers it; what comes later adds to it.

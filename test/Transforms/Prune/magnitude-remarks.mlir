@@ -33,15 +33,15 @@ func.func @kept(%x: tensor<?x4xf32>, %z: tensor<?x3xf32>, %v: tensor<2x4xf32>) {
 
 // -----
 
-// Codes with zero points have no one code for zero.
+// Zero points between two codes have no code for zero.
 // expected-error @below {{miura-prune-magnitude: no layer fits 2:4; the remarks say why each was kept}}
 module {
   miura.weight_data private @q = bytes<"absent", offset = 0, length = 32> : tensor<2x4xf32>
   func.func @zeros(%x: tensor<?x4xf32>) {
     %c = arith.constant dense<1> : tensor<2x4xi4>
     %s = arith.constant dense<1.0> : tensor<2x1xf16>
-    %z = arith.constant dense<1> : tensor<2x1xi4>
-    %e = miura.dequantize %c, %s, %z block [1, 0] unsigned : tensor<2x4xi4>, tensor<2x1xf16>, tensor<2x1xi4> -> tensor<2x4xf32>
+    %z = arith.constant dense<0.5> : tensor<2x1xf16>
+    %e = miura.dequantize %c, %s, %z block [1, 0] unsigned : tensor<2x4xi4>, tensor<2x1xf16>, tensor<2x1xf16> -> tensor<2x4xf32>
     %w = miura.approximate %e of @q : tensor<2x4xf32>
     // expected-remark @below {{'m.zeros' is kept as it is: zeros cannot be set in its expression ('miura.dequantize'); prune the original}}
     %0 = miura.linear %x, %w id("m.zeros") compute(f32, f32) : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>

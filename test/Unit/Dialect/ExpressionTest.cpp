@@ -236,6 +236,31 @@ TEST_F(ExpressionTest, UnpruneOfCodes) {
                     0, 0, 0, 0, 0, -2, 0, 0, 0, 0, 0, 0, -6}));
 }
 
+TEST_F(ExpressionTest, UnpruneFilled) {
+  // Codes with zero points: the places that have none are those of zero, which
+  // are other codes in other blocks. Rows of two columns a block, slices that
+  // begin within blocks of rows.
+  std::string body =
+      "%v = arith.constant dense<[3, 2, 1]> : tensor<3xi2>\n"
+      "%i = arith.constant dense<[[1], [0], [10]]> : tensor<3x1xi8>\n"
+      "%z = arith.constant dense<[[1, 2], [3, 0]]> : tensor<2x2xi2>\n"
+      "%s = arith.constant dense<[[1.0, 2.0], [4.0, 8.0]]> : tensor<2x2xf32>\n"
+      "%u = miura.unprune %v, %i \"bitmap\" fill %z block [2, 2] : "
+      "tensor<3xi2>, tensor<3x1xi8>, tensor<2x2xi2> -> tensor<3x4xi2>\n"
+      "%0 = miura.dequantize %u, %s, %z block [2, 2] unsigned : "
+      "tensor<3x4xi2>, tensor<2x2xf32>, tensor<2x2xi2> -> tensor<3x4xf32>\n";
+  EXPECT_EQ(evaluate(body), (Floats{2, 0, 0, 0, 0, 0, 0, 0, 0, -4, 0, 8}));
+  body = "%v = arith.constant dense<[[1], [2]]> : tensor<2x1xi2>\n"
+         "%i = arith.constant dense<[[0], [1]]> : tensor<2x1xi2>\n"
+         "%z = arith.constant dense<[[1], [2]]> : tensor<2x1xi2>\n"
+         "%s = arith.constant dense<[[1.0], [2.0]]> : tensor<2x1xf32>\n"
+         "%u = miura.unprune %v, %i \"nm\" group [1, 2] fill %z block [1, 0] "
+         ": tensor<2x1xi2>, tensor<2x1xi2>, tensor<2x1xi2> -> tensor<2x2xi2>\n"
+         "%0 = miura.dequantize %u, %s block [1, 0] unsigned : "
+         "tensor<2x2xi2>, tensor<2x1xf32> -> tensor<2x2xf32>\n";
+  EXPECT_EQ(evaluate(body), (Floats{1, 1, 4, 4}));
+}
+
 TEST_F(ExpressionTest, UnpruneOfABatch) {
   // Two matrices of 2 × 4, blocks of 2 × 2 and places of 1 in 2.
   EXPECT_EQ(

@@ -72,6 +72,21 @@ struct LinearTerm {
   int right = -1;
 };
 
+/// The weights of a summand: of leaf · x, or of leaf · (right · x).
+struct TermWeights {
+  mlir::Value leaf, right;
+};
+
+/// x · weightᵀ as linears of leaves: WeightExpression::applyTo all the way
+/// down.
+mlir::Value expandLinear(mlir::OpBuilder &builder, mlir::Value x,
+                         mlir::Value weight, ComputeAttr compute);
+
+/// The summands of what expandLinear has made with `x`; nothing, and a reason,
+/// where it is not a sum of leaves and of products of two.
+std::optional<llvm::SmallVector<TermWeights>>
+getTerms(mlir::Value sum, mlir::Value x, std::string *reason);
+
 /// What a linear kernel computes: y = Σ terms (+ bias) (+ residual).
 struct LinearSpec {
   llvm::SmallVector<LinearLeaf> leaves;

@@ -10,6 +10,29 @@
 
 include "mlir/Pass/PassBase.td"
 
+def EvaluateLeavesPass : Pass<"miura-evaluate-leaves", "mlir::ModuleOp"> {
+  let summary = "Give weights that no kernel decodes as numbers";
+  let description = [{
+    A linear's weight is a sum of leaves and of products of two; an embedding's
+    is a leaf. A leaf that has no panel, or a weight of another structure, is
+    replaced by its value, stored as f16 where that holds every number and else
+    as f32, with a remark:
+
+    ```mlir
+    %r = miura.dequantize %codes, %scales block [1, 32] : … -> tensor<64x288xf32>
+    %t = miura.transpose %r : tensor<64x288xf32> -> tensor<288x64xf32>
+    %y = miura.linear %x, %t … // its scales lie along rows
+    ==>
+    %t = miura.weight @id : tensor<288x64xf32>
+    ```
+
+    Contract: runs after `miura-expand-embeddings`, before kernels are formed.
+
+    Numerics: exact.
+  }];
+  let dependentDialects = ["::miura::MiuraDialect", "::mlir::arith::ArithDialect"];
+}
+
 def FormStepPass : Pass<"miura-form-step", "mlir::ModuleOp"> {
   let summary = "Give a session's steps the signature that the runtime calls";
   let description = [{

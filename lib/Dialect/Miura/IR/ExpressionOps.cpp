@@ -277,9 +277,17 @@ FailureOr<HostTensor> DequantizeOp::evaluateRows(int64_t first, int64_t count) {
 }
 
 std::optional<unsigned> DequantizeOp::getMaskedOperand() {
-  // With a zero point the code of zero is another in every block.
-  return getZeros() ? std::nullopt : std::optional<unsigned>(0);
+  // Where a zero point is no code, no code is that of zero.
+  Value zeros = getZeros();
+  if (zeros &&
+      getElementTypeOrSelf(zeros) != getCodes().getType().getElementType())
+    return std::nullopt;
+  if (zeros && isa<FloatType>(getElementTypeOrSelf(zeros)))
+    return std::nullopt;
+  return 0;
 }
+
+BlockFill DequantizeOp::getMaskFill() { return {getZeros(), getBlock()}; }
 
 //===----------------------------------------------------------------------===//
 // LookupOp

@@ -60,10 +60,40 @@ static LogicalResult verifyBitmap(UnpruneOp op) {
   auto values = cast<RankedTensorType>(op.getValues().getType());
   if (!isBlock && values.getRank() != 1)
     return op.emitOpError("expects values of rank 1, but got ") << values;
-  if (isBlock &&
-      (values.getRank() != 3 || values.getShape().drop_front() != group))
+  // Kernels see sizes erased to `?`.
+  auto isBlockOf = [&](unsigned i) {
+    return values.isDynamicDim(i + 1) || values.getDimSize(i + 1) == group[i];
+  };
+  if (isBlock && (values.getRank() != 3 || !isBlockOf(0) || !isBlockOf(1)))
     return op.emitOpError("expects values of kept x ")
            << group[0] << " x " << group[1] << ", but got " << values;
+  return success();
+}
+
+static LogicalResult verifyFill(UnpruneOp op) {
+  auto fill = cast<RankedTensorType>(op.getFill().getType());
+  RankedTensorType result = op.getResult().getType();
+  ArrayRef<int64_t> block = op.getFillBlock();
+  if (fill.getElementType() != result.getElementType())
+    return op.emitOpError("expects a fill of the result's type, but got ")
+           << fill << " and " << result;
+  if (fill.getRank() != result.getRank() ||
+      (int64_t)block.size() != result.getRank())
+    return op.emitOpError("expects a block size and a dimension of the fill "
+                          "for each of the ")
+           << result.getRank() << " dimensions of the result";
+  for (int64_t i = 0; i < result.getRank(); ++i) {
+    if (block[i] < 0)
+      return op.emitOpError("expects block sizes that are not negative");
+    if (result.isDynamicDim(i) || fill.isDynamicDim(i))
+      continue;
+    int64_t expected =
+        block[i] == 0 ? 1 : llvm::divideCeil(result.getDimSize(i), block[i]);
+    if (fill.getDimSize(i) != expected)
+      return op.emitOpError("expects ")
+             << expected << " numbers of the fill in dimension " << i
+             << ", but got " << fill.getDimSize(i);
+  }
   return success();
 }
 
@@ -101,6 +131,8 @@ LogicalResult UnpruneOp::verify() {
     return emitOpError("expects values and a result that are both "
                        "floating-point or codes of one type, but got ")
            << from << " and " << to;
+  if (getFill() && failed(verifyFill(*this)))
+    return failure();
   if (getFormat() == "bitmap" || getFormat() == "block")
     return verifyBitmap(*this);
   if (getFormat() == "nm")
@@ -125,6 +157,13 @@ SmallVector<unsigned> UnpruneOp::getWeightOperands() {
 
 bool UnpruneOp::placesWeights() { return true; }
 
+Value UnpruneOp::placeInstead(OpBuilder &builder, ValueRange operands,
+                              BlockFill fill, RankedTensorType type) {
+  return UnpruneOp::create(builder, getLoc(), type, operands[0], operands[1],
+                           fill.numbers, getFormat(), getGroup(),
+                           fill.numbers ? fill.block : ArrayRef<int64_t>());
+}
+
 //===----------------------------------------------------------------------===//
 // Value
 //===----------------------------------------------------------------------===//
@@ -141,10 +180,30 @@ static int64_t countBits(const HostTensor &bitmap) {
   return count;
 }
 
+/// Sets `integers`, rows of a result of `op` with the shape `shape`, to the
+/// fill, whose first row of blocks has the first of them `offset` rows down.
+static void fillBlocks(UnpruneOp op, ArrayRef<int64_t> shape,
+                       const HostTensor &fill, int64_t offset,
+                       std::vector<int32_t> &integers) {
+  ArrayRef<int64_t> block = op.getFillBlock(), blocks = fill.getShape();
+  SmallVector<int64_t> index(shape.size(), 0);
+  for (int32_t &number : integers) {
+    int64_t at = 0;
+    for (auto [i, position] : llvm::enumerate(index))
+      at = at * blocks[i] +
+           (block[i] == 0 ? 0 : (position + (i == 0 ? offset : 0)) / block[i]);
+    number = fill.ints[at];
+    for (int64_t i = shape.size() - 1; i >= 0 && ++index[i] == shape[i]; --i)
+      index[i] = 0;
+  }
+}
+
 /// `count` rows of the result, from an index and values that begin with theirs.
-/// Fails where the index asks for more values than there are.
+/// `fill` begins with the row of blocks that has the first, `offset` rows down,
+/// or is null. Fails where the index asks for more values than there are.
 static FailureOr<HostTensor> place(UnpruneOp op, const HostTensor &values,
                                    const HostTensor &index,
+                                   const HostTensor *fill, int64_t offset,
                                    RankedTensorType type) {
   HostTensor result;
   result.type = type;
@@ -154,6 +213,8 @@ static FailureOr<HostTensor> place(UnpruneOp op, const HostTensor &values,
     result.floats.resize(result.getNumElements());
   else
     result.ints.resize(result.getNumElements());
+  if (fill)
+    fillBlocks(op, type.getShape(), *fill, offset, result.ints);
   auto set = [&](int64_t to, int64_t from) {
     if (isFloat)
       result.floats[to] = values.floats[from];
@@ -197,17 +258,34 @@ static FailureOr<HostTensor> place(UnpruneOp op, const HostTensor &values,
 }
 
 FailureOr<HostTensor> UnpruneOp::evaluate(ArrayRef<HostTensor> operands) {
-  return place(*this, operands[0], operands[1], getResult().getType());
+  return place(*this, operands[0], operands[1],
+               getFill() ? &operands[2] : nullptr, 0, getResult().getType());
 }
 
 FailureOr<HostTensor> UnpruneOp::evaluateRows(int64_t first, int64_t count) {
   RankedTensorType type = getRowsType(getResult().getType(), count);
+  std::optional<HostTensor> fill;
+  int64_t offset = 0;
+  auto readFill = [&](int64_t from, int64_t rows) -> LogicalResult {
+    if (!getFill())
+      return success();
+    int64_t block = getFillBlock()[0];
+    int64_t firstBlock = block == 0 ? 0 : from / block;
+    int64_t end = block == 0 ? 1 : llvm::divideCeil(from + rows, block);
+    auto numbers =
+        evaluateExpressionRows(getFill(), firstBlock, end - firstBlock);
+    if (failed(numbers))
+      return failure();
+    fill = std::move(*numbers);
+    offset = from - firstBlock * block;
+    return success();
+  };
   if (getFormat() == "nm") {
     auto values = evaluateExpressionRows(getValues(), first, count);
     auto index = evaluateExpressionRows(getIndex(), first, count);
-    if (failed(values) || failed(index))
+    if (failed(values) || failed(index) || failed(readFill(first, count)))
       return failure();
-    return place(*this, *values, *index, type);
+    return place(*this, *values, *index, fill ? &*fill : nullptr, offset, type);
   }
   // Of blocks that are cut, whole rows of blocks are placed. Where there are
   // more dimensions than two the first counts matrices, which are not cut.
@@ -241,8 +319,10 @@ FailureOr<HostTensor> UnpruneOp::evaluateRows(int64_t first, int64_t count) {
     if (failed(values))
       return failure();
   }
-  auto placed =
-      place(*this, *values, *index, getRowsType(type, (end - start) * height));
+  if (failed(readFill(start * height, (end - start) * height)))
+    return failure();
+  auto placed = place(*this, *values, *index, fill ? &*fill : nullptr, offset,
+                      getRowsType(type, (end - start) * height));
   if (failed(placed))
     return failure();
   return sliceRows(*placed, first - start * height, count);

@@ -56,7 +56,7 @@ def Miura_WeightOp : Miura_ExpressionOp<"weight", [DeclareOpInterfaceMethods<Sym
 // Leaves
 //===----------------------------------------------------------------------===//
 
-def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize", [], ["evaluateRows", "getMaskedOperand"]> {
+def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize", [], ["evaluateRows", "getMaskedOperand", "getMaskFill"]> {
   let summary = "Codes times block scales";
   let description = [{
     `result[i…] = (codes[i…] − zeros[⌊i/block⌋…]) · scales[⌊i/block⌋…]`, where
@@ -104,7 +104,7 @@ def Miura_LookupOp : Miura_ExpressionOp<"lookup"> {
 }
 
 def Miura_UnpruneOp : Miura_ExpressionOp<"unprune", [],
-    ["evaluateRows", "getWeightOperands", "placesWeights"]> {
+    ["evaluateRows", "getWeightOperands", "placesWeights", "placeInstead"]> {
   let summary = "Kept values scattered into zeros";
   let description = [{
     Puts the kept `values` into zeros. With [rows, in] the result's dimensions,
@@ -122,18 +122,28 @@ def Miura_UnpruneOp : Miura_ExpressionOp<"unprune", [],
 
     Values are floating-point, or codes: `miura.dequantize` of codes without
     zeros has the zeros where the codes have them, so codes of pruned weights
-    keep the block scales that they had.
+    keep the block scales that they had. Where codes have zero points, these are
+    the codes of zero: `fill`, with a block size per dimension, says what the
+    other places of each block get.
 
     ```mlir
     %c = miura.unprune %codes, %bits "bitmap" : tensor<41472xi4>, tensor<288x36xi8> -> tensor<288x288xi4>
     %w = miura.dequantize %c, %scales block [1, 32] : …
+    %d = miura.unprune %codes, %bits "bitmap" fill %zeros block [1, 32]
+           : tensor<41472xi4>, tensor<288x36xi8>, tensor<288x9xi4> -> tensor<288x288xi4>
+    %v = miura.dequantize %d, %scales, %zeros block [1, 32] unsigned : …
     ```
     Source: Mishra et al., arXiv:2104.08378, section 3 (n:m).
   }];
   let arguments = (ins AnyRankedTensor:$values, Miura_IntTensor:$index,
-                       StrAttr:$format, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$group);
+                       Optional<RankedTensorOf<[AnyInteger]>>:$fill,
+                       StrAttr:$format, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$group,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$fill_block);
   let results = (outs RankedTensorOf<[AnyInteger, AnyFloat]>:$result);
-  let assemblyFormat = "$values `,` $index $format (`group` $group^)? attr-dict `:` type($values) `,` type($index) `->` type($result)";
+  let assemblyFormat = [{
+    $values `,` $index $format (`group` $group^)? (`fill` $fill^ `block` $fill_block)? attr-dict
+    `:` type($values) `,` type($index) (`,` type($fill)^)? `->` type($result)
+  }];
   let hasVerifier = 1;
   let hasFolder = 1;
 }

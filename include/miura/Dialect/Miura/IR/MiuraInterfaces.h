@@ -20,6 +20,13 @@ class PanelLeaf;
 } // namespace miura::codegen
 
 namespace miura {
+/// What elements of a tensor are set to: one number per block, whose sizes are
+/// per dimension (0: the whole dimension); the number 0 where there is none.
+struct BlockFill {
+  mlir::Value numbers;
+  llvm::ArrayRef<int64_t> block;
+};
+
 /// Evaluates the whole expression `value` and cuts the slice [first, first +
 /// count) of its first dimension out of it.
 mlir::FailureOr<HostTensor> evaluateAndSlice(mlir::Value value, int64_t first,

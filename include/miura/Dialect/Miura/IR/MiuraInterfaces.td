@@ -62,17 +62,28 @@ def Miura_WeightExpression : OpInterface<"WeightExpression"> {
       [{}], [{ return {}; }]>,
     InterfaceMethod<[{
       The position of the operand in which zeros can be set for the result: an
-      operand of the result's shape such that setting elements of it to zero sets
-      those of the result to zero and changes no other. Nothing where there is
-      none.
+      operand of the result's shape such that setting elements of it to zero (or
+      to what getMaskFill says) sets those of the result to zero and changes no
+      other. Nothing where there is none.
     }], "::std::optional<unsigned>", "getMaskedOperand", (ins),
       [{}], [{ return ::std::nullopt; }]>,
+    InterfaceMethod<[{
+      What stands for zero in getMaskedOperand's operand, where that is not 0.
+    }], "::miura::BlockFill", "getMaskFill", (ins), [{}], [{ return {}; }]>,
     InterfaceMethod<[{
       Whether the op only places the elements of its first operand: each is an
       element of the result, once, and the others are zero. Such an op takes
       integers as well as floating point, and what is done to every element by
       itself, and leaves zero alone, may be done before or after it.
     }], "bool", "placesWeights", (ins), [{}], [{ return false; }]>,
+    InterfaceMethod<[{
+      Where it does: such an op that puts the first of `operands` to the places
+      that the others, in the order of this op's, say of a tensor of `type` and
+      has `fill` elsewhere.
+    }], "::mlir::Value", "placeInstead",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$operands,
+           "::miura::BlockFill":$fill, "::mlir::RankedTensorType":$type),
+      [{}], [{ return {}; }]>,
   ];
 }
 
