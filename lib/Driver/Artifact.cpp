@@ -14,8 +14,13 @@
 #include "miura/Driver/Artifact.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/BinaryFormat/ELF.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+#include <cstring>
 #include <dlfcn.h>
 
 using namespace miura;
@@ -94,6 +99,19 @@ Artifact::~Artifact() {
     dlclose(library);
 }
 
+/// The architecture of a library that is another one's, else nothing.
+static std::string getOtherMachine(StringRef path) {
+  auto header = MemoryBuffer::getFileSlice(path, sizeof(ELF::Elf64_Ehdr), 0);
+  if (!header || !(*header)->getBuffer().starts_with(ELF::ElfMagic))
+    return "";
+  ELF::Elf64_Ehdr elf;
+  std::memcpy(&elf, (*header)->getBufferStart(), sizeof elf);
+  StringRef name = ELF::convertEMachineToArchName(elf.e_machine);
+  Triple host(sys::getProcessTriple());
+  return Triple(name.lower(), "", "").getArch() == host.getArch() ? ""
+                                                                  : name.str();
+}
+
 Expected<std::unique_ptr<Artifact>> Artifact::open(StringRef path,
                                                    int threads) {
   std::unique_ptr<Artifact> artifact(new Artifact());
@@ -104,6 +122,11 @@ Expected<std::unique_ptr<Artifact>> Artifact::open(StringRef path,
   artifact->library = dlopen(absolute.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!artifact->library) {
     const char *reason = dlerror();
+    // The loader says "No such file" of another machine's library.
+    if (std::string other = getOtherMachine(absolute); !other.empty())
+      return makeError(path + ": is code for " + other +
+                       ", not for this machine: compile for this one (without "
+                       "--target), or run it there");
     return makeError(
         path + ": cannot be loaded: " + (reason ? reason : "unknown reason"));
   }

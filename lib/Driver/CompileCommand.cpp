@@ -95,11 +95,19 @@ const Command miura::driver::compileCommand = {"compile",
 Compiles a model of any level (an ONNX file is raised first) for a cpu. OUT.so
 has the interface of miura-c/artifact.h and needs nothing installed; its weights
 are in OUT.so.weights, which stays beside it. OUT.o is the same to be linked,
-OUT.s the assembly to be read. For --target wasm32 the library is OUT.wasm, which
-imports nothing: examples/browser has a loader for browsers and Node. `seconds` are the processor's.
+OUT.s the assembly to be read. `seconds` are the processor's.
+
+A target is an architecture, then perhaps a cpu of it: cpu (this machine's
+architecture), aarch64 or wasm32. Without a cpu it is this machine's, or what
+every machine of another architecture has. A level of the table is a cpu too:
+avx2, avx512vnni; neon, dotprod, i8mm; wasm-simd128. The library refuses to open
+on a machine that lacks what the cpu has. For wasm32 it is OUT.wasm, which
+imports nothing: examples/browser has a loader for browsers and Node.
 
 Example:
   $ miura compile model.onnx -o model.so
   model.so: 19 kernels, 113408 bytes of code, 62249728 of weights, 1.3 CPU seconds
+  $ miura compile model.onnx --target aarch64=cortex-a76 -o phone.so
+  phone.so: 19 kernels, 89080 bytes of code, 60775168 of weights, 1.6 CPU seconds
 )",
                                                run};

@@ -70,7 +70,7 @@ static constexpr IsaRow makeNeon(llvm::StringLiteral name,
           /*hasFma=*/true, vectorFma};
 }
 
-/// smull, smull2, addp, sadalp in place of sdot, whose products take registers.
+/// Two smull, addp and sadalp in place of sdot; their products take registers.
 static constexpr IsaRow makePlainNeon() {
   IsaRow row = makeNeon("neon", "generic", neonFeatures);
   row.dotTileRows = 2;
