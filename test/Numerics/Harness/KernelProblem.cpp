@@ -436,8 +436,9 @@ makeMachine(const codegen::Target &target) {
   if (!found)
     return nullptr;
   return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
-      triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
-      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+      triple, target.cpu, target.features, options,
+      triple.isWasm() ? llvm::Reloc::Static : llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive));
 }
 
 static FailureOr<HostTensor>
@@ -849,6 +850,7 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
   if (failed(weight))
     return false;
   kernel->expected.resize(m * n);
+  kernel->squares = 0;
   std::vector<float> activations(k);
   for (int64_t i = 0; i < m; ++i) {
     std::copy_n(x + i * kernel->xStride, k, activations.begin());
@@ -863,8 +865,11 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
       const float *w = weight->floats.data() + j * k;
-      for (int64_t l = 0; l < k; ++l)
-        sum += (double)w[l] * activations[l];
+      for (int64_t l = 0; l < k; ++l) {
+        double product = (double)w[l] * activations[l];
+        sum += product;
+        kernel->squares += product * product;
+      }
       if (problem.bias)
         sum += kernel->bias.as<float>()[j];
       if (problem.residual)
@@ -995,8 +1000,9 @@ void CompiledKernel::runRemotely(int threads) {
   }
   // Team, thread and threads.
   words.resize(words.size() + 3, {0});
-  auto intact = remote->run(library, threads, /*output=*/0,
-                            {out.data(), out.size()}, words);
+  unsigned team = std::min<unsigned>(threads, remote->getMostThreads());
+  auto intact =
+      remote->run(library, team, /*output=*/0, {out.data(), out.size()}, words);
   if (!intact) {
     llvm::errs() << llvm::toString(intact.takeError()) << "\n"
                  << "repeat with: miura-bench-kernels --mode=C \""
@@ -1024,7 +1030,7 @@ double CompiledKernel::relativeError() const {
   }
   // A comparison with NaN must not pass.
   return difference == difference
-             ? std::sqrt(difference / std::max(norm, 1e-300))
+             ? std::sqrt(difference / std::max({norm, squares, 1e-300}))
              : INFINITY;
 }
 

@@ -130,7 +130,9 @@ public:
   void call(int tid, int threads, void *team,
             llvm::ArrayRef<uint8_t *> packed = {});
 
-  /// y in double from evaluate()'s weight, ‖y − ŷ‖₂ / ‖y‖₂.
+  /// y in double from evaluate()'s weight, ‖y − ŷ‖₂ / ‖y‖₂; where products
+  /// cancel, as in the only element of a y, over the norm of all products,
+  /// since their roundings do not.
   double relativeError() const;
   /// Whether everything around the buffers is as it was.
   bool bordersIntact() const;
@@ -166,6 +168,7 @@ private:
   uint32_t library = 0;
   bool remoteIsIntact = true;
   std::vector<double> expected;
+  double squares = 0;
   int64_t xStride = 0, outStride = 0;
 };
 

@@ -33,6 +33,7 @@ struct Emulator {
   std::string runner;
   /// The program and its arguments; `-o library object` comes behind.
   std::vector<std::string> linker;
+  unsigned mostThreads = 64;
 };
 } // namespace
 
@@ -41,7 +42,14 @@ static const Emulator *findEmulator(llvm::Triple::ArchType arch) {
       {llvm::Triple::aarch64,
        {"qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"},
        "runner-aarch64",
-       {"ld.lld-22", "-shared"}}};
+       {"ld.lld-22", "-shared"}},
+      {llvm::Triple::wasm32,
+       {"node"},
+       "runner-wasm32.mjs",
+       {"wasm-ld-22", "--no-entry", "--export=kernel_words",
+        "--export=__heap_base", "--allow-undefined", "--stack-first", "-z",
+        "stack-size=1048576"},
+       /*mostThreads=*/1}};
   for (const Emulator &emulator : emulators)
     if (emulator.arch == arch)
       return &emulator;
@@ -101,6 +109,7 @@ RemoteMachine::get(llvm::Triple::ArchType arch) {
   close(up[1]);
   machine.reset(new RemoteMachine());
   machine->linker = emulator->linker;
+  machine->mostThreads = emulator->mostThreads;
   machine->in = up[0];
   machine->out = down[1];
   machine->process = process;

@@ -48,6 +48,9 @@ public:
 
   ~RemoteMachine();
 
+  /// The largest team that a kernel can have there.
+  unsigned getMostThreads() const { return mostThreads; }
+
   /// Links the object file and loads it.
   llvm::Expected<uint32_t> load(llvm::ArrayRef<char> object);
 
@@ -72,6 +75,7 @@ private:
   template <typename T> void send(T value) { write(&value, sizeof value); }
 
   std::vector<std::string> linker;
+  unsigned mostThreads = 1;
   int in = -1, out = -1, process = -1;
   std::string folder;
   unsigned libraries = 0;
