@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Compresses models by several schemes and prints, per scheme: quality, size, compile time, and rates beside ONNX Runtime's.
 
-    benchmarks/models.py [--smollm2 FOLDER] [--schemes fp32,w8,w4,w3,w4a8] [--rounds 7] [--json]
+    benchmarks/models.py [--smollm2 FOLDER] [--schemes fp32,w8,w4,w3,w4a8,w4+r32,50%+w4,2:4+w4] [--rounds 7] [--json]
     benchmarks/models.py --model FILE.onnx --tokenizer T --text FILE [--documents A:N | --windows N] [--context N]
 
 Without --model: stories15M of the test data (MIURA_TEST_DATA, by default ../shared/data beside the checkout), the shipped example, and SmolLM2 where
 its folder is given. Perplexity and KL are those of `miura eval` (the reference of KL is the model itself); bytes are the whole bundle's, or the
 ONNX file's with its external data; seconds are CPU seconds of `miura compile`; rates are medians over rounds, in each of which every scheme and ONNX
-Runtime take their turn on the same number of threads; /ORT is the median of the ratios within a round. ONNX Runtime keeps its cache in OrtValues,
+Runtime take their turn on the same number of threads; × ORT is the median of the ratios within a round. ONNX Runtime keeps its cache in OrtValues,
 without copies to NumPy. Needs numpy, onnx and onnxruntime."""
 import argparse
 import json
@@ -133,17 +133,22 @@ def show(value, form, scale=1):
     return "-" if value is None else format(value * scale, form)
 
 
-def print_table(result):
-    print(f"\n### {result['model']}\n")
+COLUMNS = ["model", "scheme", "perplexity", "KL", "top-1 %", "MB", "resident MB", "bits", "compile s", "decode/s", "× ORT", "prefill/s", "× ORT"]
+
+
+def print_head():
+    print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
+
+
+def print_rows(result):
     if "ort_decode_tokens_per_s" in result:
-        print(f"ONNX Runtime, fp32: decode {result['ort_decode_tokens_per_s']:.1f}, prefill {result['ort_prefill_tokens_per_s']:.1f} tokens/s\n")
-    print("| scheme | perplexity | KL | top-1 % | MB | resident MB | bits/weight | compile s | decode/s | /ORT | prefill/s | /ORT |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+        rates = [show(result[f"ort_{kind}_tokens_per_s"], ".1f") for kind in ("decode", "prefill")]
+        print("| " + " | ".join([result["model"], "ONNX Runtime", *["-"] * 7, rates[0], "1.00", rates[1], "1.00"]) + " |")
     for r in result["schemes"]:
-        print("| " + " | ".join([r["scheme"], show(r.get("perplexity"), ".4f"), show(r.get("kl"), ".5f"), show(r.get("top1"), ".2f", 100),
-                                 show(r["bytes"], ".2f", 1e-6), show(r["resident_bytes"], ".2f", 1e-6), show(r["bits_per_weight"], ".3f"),
+        print("| " + " | ".join([result["model"], r["scheme"], show(r.get("perplexity"), ".4f"), show(r.get("kl"), ".5f"), show(r.get("top1"), ".1f", 100),
+                                 show(r["bytes"], ".2f", 1e-6), show(r["resident_bytes"], ".2f", 1e-6), show(r["bits_per_weight"], ".2f"),
                                  show(r["compile_seconds"], ".1f"), show(r["decode_tokens_per_s"], ".1f"), show(r["decode_of_ort"], ".2f"),
-                                 show(r["prefill_tokens_per_s"], ".1f"), show(r["prefill_of_ort"], ".2f")]) + " |")
+                                 show(r["prefill_tokens_per_s"], ".1f"), show(r["prefill_of_ort"], ".2f")]) + " |", flush=True)
 
 
 def get_models(a):
@@ -179,7 +184,7 @@ def main():
     p.add_argument("--documents")
     p.add_argument("--windows", type=int)
     p.add_argument("--context", type=int, default=512)
-    p.add_argument("--schemes", default="fp32,w8,w4,w3,w4a8")
+    p.add_argument("--schemes", default="fp32,w8,w4,w3,w4a8,w4+r32,50%+w4,2:4+w4")
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--prompt-tokens", type=int, default=128)
     p.add_argument("--new-tokens", type=int, default=32)
@@ -189,6 +194,8 @@ def main():
     if a.text and not a.tokenizer:
         p.error("--text needs --tokenizer")
 
+    if not a.json:
+        print_head()
     results = []
     for model in get_models(a):
         work = Path(tempfile.mkdtemp(prefix="miura-models-"))
@@ -197,7 +204,7 @@ def main():
         finally:
             shutil.rmtree(work)
         if not a.json:
-            print_table(results[-1])
+            print_rows(results[-1])
     if a.json:
         print(json.dumps(results))
 
