@@ -47,8 +47,18 @@ def FormStepPass : Pass<"miura-form-step", "mlir::ModuleOp"> {
     as lib/Runtime/Abi.h says. A result with a cache's role is written into that
     cache; bufferization finds that it is there already.
 
+    ```mlir
+    func.func @step(%tokens: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, …, %k: tensor<?x2x?x64xf32> {miura.role = …<cache_key, layer = 0>}, …)
+        -> (tensor<?x1x256xf32> {miura.role = …<logits>}, tensor<?x2x?x64xf32> {…})
+    ==>
+    func.func @step(%tokens: memref<?x?xi64> {…}, …, %k: memref<?x2x?x64xf32> {…}, …, %logits: memref<?x1x256xf32> {…},
+                    %arena: memref<?xi8>, %weights: memref<?xi8>, %team: index, %thread: index, %threads: index)
+    ```
+
     Contract: runs after `miura-form-session`. An argument whose role a session
     does not have is an error.
+
+    Numerics: no number changes.
   }];
   let dependentDialects = ["::mlir::bufferization::BufferizationDialect", "::mlir::memref::MemRefDialect"];
 }
@@ -57,16 +67,28 @@ def PackWeightsPass : Pass<"miura-pack-weights", "mlir::ModuleOp"> {
   let summary = "Write weights in the order in which kernels read them";
   let description = [{
     Every leaf of a kernel's weight expression is packed for the target and
-    written to the weights file; the kernel then has one operand of bytes in
-    place of the leaf's tensors, and a `miura.unpack` in its region. A weight that
-    no kernel takes, and a constant of more than one number, is written as it is.
-    What is used twice is written once: a tied embedding and head share their
-    bytes.
+    written to the weights file; the kernel then has its bytes, a view into the
+    weights argument, in place of each of the leaf's tensors. Its region stays: it
+    says what the bytes mean. A weight that no kernel takes, and a constant of
+    more than one number, is written as it is. What is used twice is written once:
+    a tied embedding and head share their bytes.
+
+    ```mlir
+    %codes = miura.weight @q.codes : tensor<256x256xi4>
+    %scales = miura.weight @q.scales : tensor<256x8xf16>
+    miura.kernel ins(%codes, %scales, %x : tensor<256x256xi4>, tensor<256x8xf16>, …) outs(%y : …) { … }
+    ==>
+    %q = memref.view %weights[%c40960][] : memref<?xi8> to memref<36864xi8>
+    miura.kernel ins(%q, %q, %x : memref<?xi8>, memref<?xi8>, …) outs(%y : …) { … }
+    ```
 
     The module gets `miura.weight_bytes` and `miura.weight_id` (the BLAKE3 of
     the file's contents), which code and file are matched by.
 
     Contract: runs after `miura-form-step`, whose weights argument it reads.
+
+    Numerics: codes and scales are moved, not changed; rows and columns are
+    padded with codes that stand for zero.
   }];
   let options = [
     Option<"output", "output", "std::string", /*default=*/"",
@@ -85,8 +107,18 @@ def BufferizeStepPass : Pass<"miura-bufferize-step", "mlir::ModuleOp"> {
     computed where the caller wants them, every other value becomes a
     `memref.alloc`. The regions of kernels stay as they are.
 
+    ```mlir
+    %e = tensor.empty(%b, %t) : tensor<?x?x256xf32>
+    %y = miura.kernel ins(%q, %q, %x : …) outs(%e : tensor<?x?x256xf32>) { … } -> tensor<?x?x256xf32>
+    ==>
+    %y = memref.alloc(%b, %t) {alignment = 64 : i64} : memref<?x?x256xf32>
+    miura.kernel ins(%q, %q, %x : …) outs(%y : memref<?x?x256xf32>) { … }
+    ```
+
     Contract: runs after `miura-form-step`; every op outside kernels must be
     bufferizable.
+
+    Numerics: no number changes.
   }];
   let dependentDialects = ["::mlir::bufferization::BufferizationDialect", "::mlir::memref::MemRefDialect"];
 }
@@ -104,8 +136,21 @@ def EmitKernelsPass : Pass<"miura-emit-kernels", "mlir::ModuleOp"> {
     innermost) are split over the threads, or columns where rows are fewer than
     threads.
 
+    ```mlir
+    miura.kernel ins(%q, %q, %x : …) outs(%y : memref<?x?x256xf32>) attributes {miura.id = "val_96"} { … miura.linear … }
+    ==>
+    func.func private @miura_kernel_3_linear(%x: memref<?x?xf32, …>, %w: memref<?xi8>, %y: memref<?x?xf32, …> {miura.writes}, %scratch: memref<?xi8> {miura.writes},
+                                             %team: index, %thread: index, %threads: index) { scf.for … vector.fma … }
+    …
+    call @miura_kernel_3_linear(%x2, %q, %y2, %scratch, %team, %thread, %threads)
+    ```
+
     Contract: runs after `miura-bufferize-step`. No op on whole buffers is left
     in a step. Barriers are placed by `miura-place-barriers`.
+
+    Numerics: sums are in the accumulator's type, in an order that the shape
+    decides and the number of threads does not. With int8 activations the
+    products within a block are summed exactly.
   }];
   let options = [
     Option<"target", "target", "std::string", /*default=*/"\"\"",
@@ -124,6 +169,22 @@ def PlaceBarriersPass : Pass<"miura-place-barriers", "mlir::ModuleOp"> {
     written, or writes what was read or written, since the last barrier. Kernels
     that do not depend on each other, as the projections of one layer, run
     without one between them.
+
+    ```mlir
+    call @norm(%x, %n, …) : … // writes %n
+    call @linear(%n, %q, …) : …
+    call @linear(%n, %k, …) : …
+    ==>
+    call @norm(%x, %n, …) : …
+    call @miura_barrier(%team) : (index) -> ()
+    call @linear(%n, %q, …) : …
+    call @linear(%n, %k, …) : …
+    ```
+
+    Contract: runs after `miura-emit-kernels`; reads `miura.writes`. Two buffers
+    are one where they are views of one.
+
+    Numerics: no number changes.
   }];
 }
 
@@ -136,8 +197,16 @@ def PlanWorkspacePass : Pass<"miura-plan-workspace", "mlir::ModuleOp"> {
     function `<step>_workspace(batch, sequence, capacity, threads)` returns the
     bytes that are needed, which grow with each of the four.
 
+    ```mlir
+    %x = memref.alloc(%b, %t) : memref<?x?x256xf32>
+    ==>
+    %x = memref.view %arena[%offset][%b, %t] : memref<?xi8> to memref<?x?x256xf32>
+    ```
+
     Contract: runs after `miura-place-barriers`. A size that depends on data is an
     error. After it no step has a `memref.alloc`.
+
+    Numerics: no number changes.
   }];
   let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect"];
 }
@@ -148,8 +217,19 @@ def LowerStepPass : Pass<"miura-lower-step", "mlir::ModuleOp"> {
     Runs upstream's conversions in the order that works, with exponentials and
     their kin expanded into polynomials (sine and cosine, which no hot loop has,
     stay calls), and gives every step an entry `<step>_entry` that takes its
-    descriptors as an array of pointers (lib/Runtime/Abi.h). Where the target has
-    no fused multiply-add, products are rounded before they are added.
+    descriptors as an array of pointers (lib/Runtime/Abi.h).
+
+    ```mlir
+    func.func @step(%tokens: memref<?x?xi64>, …, %threads: index)
+    ==>
+    llvm.func @step(%p: !llvm.ptr, …) …                      // memrefs as descriptors
+    llvm.func @step_entry(%descriptors: !llvm.ptr, %team: i64, %thread: i64, %threads: i64)
+    ```
+
+    Contract: runs last; what is left of other dialects is an error.
+
+    Numerics: exponential, tanh and erf are polynomials of f32. Where the target
+    has no fused multiply-add, products are rounded before they are added.
   }];
   let options = [
     Option<"target", "target", "std::string", /*default=*/"\"\"",
