@@ -59,7 +59,7 @@ std::string CompiledRunner::whyNoOutput(unsigned index) const {
     return "";
   return describePort("output", index, port) +
          " is neither logits nor a cache, which is all that a compiled session "
-         "computes; --reference computes every output";
+         "computes";
 }
 
 Error CompiledRunner::fillCaches(ArtifactSession &session,

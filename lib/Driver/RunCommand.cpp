@@ -263,9 +263,40 @@ static llvm::Error saveOutputs(StringRef folder,
   return llvm::Error::success();
 }
 
+/// Outputs that a session does not compute (hidden states, a number that passes
+/// through), by the oracle, which is opened for the first of them.
+static llvm::Error computeOthers(Invocation &invocation,
+                                 const RunOptions &options,
+                                 const ModelRunner &runner,
+                                 const TensorSet &set, OpenedModel &others,
+                                 std::vector<HostArray> &outputs) {
+  const std::vector<HostArray> &given = outputs;
+  auto missing = llvm::find_if(
+      given, [](const HostArray &output) { return !output.type; });
+  if (missing == given.end() ||
+      llvm::sys::path::extension(options.model) == ".so")
+    return llvm::Error::success();
+  std::string reason = runner.whyNoOutput(missing - given.begin());
+  if (!others.runner) {
+    invocation.progress() << reason << ": computed without kernels\n";
+    if (openReference(invocation, options, others) != ExitCode::Success)
+      return llvm::createStringError(options.model + ": " + reason);
+  }
+  auto inputs = readInputs(set, *others.runner);
+  if (!inputs)
+    return inputs.takeError();
+  auto all = others.runner->run(*inputs);
+  if (!all)
+    return all.takeError();
+  for (auto [output, other] : llvm::zip(outputs, *all))
+    if (!output.type)
+      output = std::move(other);
+  return llvm::Error::success();
+}
+
 static llvm::Error runSet(Invocation &invocation, const RunOptions &options,
-                          ModelRunner &runner, StringRef path,
-                          RunReport &report) {
+                          ModelRunner &runner, OpenedModel &others,
+                          StringRef path, RunReport &report) {
   auto set = TensorSet::open(path, &invocation.getContext());
   if (!set)
     return set.takeError();
@@ -280,6 +311,9 @@ static llvm::Error runSet(Invocation &invocation, const RunOptions &options,
   std::chrono::duration<double> spent =
       std::chrono::steady_clock::now() - begin;
   report.seconds += spent.count();
+  if (llvm::Error error =
+          computeOthers(invocation, options, runner, *set, others, *outputs))
+    return error;
   for (auto [i, port] : llvm::enumerate(runner.getSignature().outputs)) {
     if (!(*outputs)[i].type) {
       if (options.check)
@@ -394,7 +428,7 @@ static ExitCode run(Invocation &invocation) {
   if (!readOptions(invocation, options) ||
       !checkSaveFolders(invocation, options))
     return ExitCode::Usage;
-  OpenedModel opened;
+  OpenedModel opened, others;
   ExitCode code = options.reference ? openReference(invocation, options, opened)
                                     : openCompiled(invocation, options, opened);
   if (code != ExitCode::Success)
@@ -402,7 +436,7 @@ static ExitCode run(Invocation &invocation) {
   RunReport report;
   for (const std::string &set : options.sets)
     if (llvm::Error error =
-            runSet(invocation, options, *opened.runner, set, report))
+            runSet(invocation, options, *opened.runner, others, set, report))
       return invocation.failInput(std::move(error), set);
   bool passed = reportFailures(options, report);
   printSets(invocation, options, report);
@@ -421,7 +455,8 @@ output's max_rel_error is the norm of the difference over the norm of the stored
 one, and the exit code is 1 if one is above --rtol.
 
 The model is compiled and its session stepped: past keys and values are copied
-into the session's cache and present ones out of it. --reference runs the oracle
+into the session's cache and present ones out of it; outputs that are neither
+logits nor a cache are computed by the oracle. --reference runs the oracle
 instead, plain loops without any kernel; it takes models that are no decoders
 too. With --no-raise it lowers the file's nodes one by one as they are.
 

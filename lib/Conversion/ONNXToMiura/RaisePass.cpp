@@ -223,6 +223,28 @@ void Raiser::raiseConstants() {
   }
 }
 
+void Raiser::foldPlaces(OnnxNodeOp op) {
+  auto type = dyn_cast<RankedTensorType>(op.getResult(0).getType());
+  if (!isNode(op, "NonZero") || !type || !type.hasStaticShape() ||
+      type.getNumElements() > 1 << 16)
+    return;
+  SmallVector<int64_t> places;
+  for (int64_t row = 0; row < type.getDimSize(0); ++row)
+    for (int64_t i = 0; i < type.getDimSize(1); ++i) {
+      Expr at[] = {context.integer(row), context.integer(i)};
+      std::optional<int64_t> k =
+          getInteger(analysis.getElement(op.getResult(0), at));
+      if (!k)
+        return;
+      places.push_back(*k);
+    }
+  builder.setInsertionPoint(op);
+  replace(op.getResult(0),
+          arith::ConstantOp::create(
+              builder, op.getLoc(),
+              DenseElementsAttr::get(type, ArrayRef<int64_t>(places))));
+}
+
 void Raiser::expandFused() {
   forEachNode([&](OnnxNodeOp op) { expandAttention(op); });
 }

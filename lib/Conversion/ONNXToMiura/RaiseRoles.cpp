@@ -68,14 +68,24 @@ void Raiser::setRoles() {
   if (positions.size() == 1)
     setRole(positions[0], RoleKind::positions, -1);
 
-  // Of the results that are no cache, the one over the vocabulary.
-  for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
-    auto type = dyn_cast<RankedTensorType>(value.getType());
-    if (vocabulary && layer > 0 && type && type.getRank() == 3 &&
-        isa<FloatType>(type.getElementType()) &&
-        !func.getResultAttr(i, kRoleAttrName)) {
+  // Of the results that are no cache, the one over the vocabulary; a model may
+  // give hidden states too, or nothing else.
+  if (!vocabulary || layer == 0)
+    return;
+  ArrayRef<int64_t> table =
+      cast<RankedTensorType>(vocabulary.getWeight().getType()).getShape();
+  for (bool isExact : {true, false})
+    for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
+      auto type = dyn_cast<RankedTensorType>(value.getType());
+      if (!type || type.getRank() != 3 ||
+          !isa<FloatType>(type.getElementType()) ||
+          func.getResultAttr(i, kRoleAttrName))
+        continue;
+      // A head may be padded to more entries than there are tokens.
+      int64_t size = type.getShape().back();
+      if (isExact ? size != table[0] : size == table[1])
+        continue;
       setResultRole(value, RoleKind::logits, -1);
-      break;
+      return;
     }
-  }
 }

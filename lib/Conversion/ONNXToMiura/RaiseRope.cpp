@@ -164,6 +164,23 @@ Value Raiser::scaleBy(Value value, double factor, Operation *before) {
   return value;
 }
 
+Value Raiser::repeatHeads(Value heads, int64_t count, OnnxNodeOp before) {
+  Shape shape = *analysis.getShape(heads);
+  Shape split{shape[0], shape[1], context.integer(1), shape[2], shape[3]};
+  Value wide = makeReshape(heads, split, before);
+  if (!wide)
+    return {};
+  builder.setInsertionPoint(before);
+  auto type = RankedTensorType::get({5}, builder.getI64Type());
+  Value counts = arith::ConstantOp::create(
+      builder, before.getLoc(),
+      DenseElementsAttr::get(type, ArrayRef<int64_t>{1, 1, count, 1, 1}));
+  wide = makeNode(before, "Expand", 13, {wide, counts}, {},
+                  getElementTypeOrSelf(heads.getType()));
+  shape[1] = context.scale(shape[1], double(count));
+  return wide ? makeReshape(wide, shape, before) : Value();
+}
+
 bool Raiser::raisePartialRope(OnnxNodeOp op) {
   // The first entries of a tensor rotated, and the others behind them.
   if (!isNode(op, "Concat") || op.getNumOperands() != 2)
@@ -380,16 +397,51 @@ bool Raiser::raiseRope(OnnxNodeOp op) {
         continue;
       HeadAxes axes{batch, head, sequence, indices[3], *heads, *size};
       Value x = getHeads(tensor, xAt, axes, op);
+      // Heads may be repeated already; each is rotated once.
+      int64_t repeated = 1;
+      for (int64_t group = 2; !x && group <= *heads; ++group) {
+        if (*heads % group != 0)
+          continue;
+        axes.head = context.floorDiv(head, context.integer(group));
+        axes.heads = *heads / group;
+        x = getHeads(tensor, xAt, axes, op);
+        repeated = group;
+      }
       if (!x)
         continue;
 
       // Angles for every place, or for one half of them.
       auto angleOf = [&](const Product &a, const Product &b) -> Value {
-        ArrayRef<Expr> one = a.angle->operands, two = b.angle->operands;
-        SmallVector<Expr> at(one.begin(), one.end());
+        SmallVector<Expr> one(a.angle->operands.begin(),
+                              a.angle->operands.end()),
+            two(b.angle->operands.begin(), b.angle->operands.end());
+        Value tensor = a.angle->tensor;
         double factor = a.factor;
-        if (at.empty())
+        if (one.empty())
           return {};
+        // The file may have the places before the sequence.
+        for (size_t n = 0; n + 1 < one.size(); ++n) {
+          if (one.back() != sequence ||
+              (!getInteger(context.sub(one[n], e)) &&
+               !getInteger(context.sub(one[n], places[0]))))
+            continue;
+          SmallVector<int64_t> order;
+          for (size_t m = 0; m < one.size(); ++m)
+            if (m != n)
+              order.push_back(m);
+          order.push_back(n);
+          builder.setInsertionPoint(op);
+          tensor = makeNode(
+              op, "Transpose", 13, tensor,
+              builder.getNamedAttr("perm", builder.getDenseI64ArrayAttr(order)),
+              getElementTypeOrSelf(tensor.getType()));
+          if (!tensor)
+            return {};
+          std::rotate(one.begin() + n, one.begin() + n + 1, one.end());
+          std::rotate(two.begin() + n, two.begin() + n + 1, two.end());
+          break;
+        }
+        SmallVector<Expr> at = one;
         // At the element's own place, or at its pair's, behind a first column.
         auto startBehind = [&](Expr first, Expr second) -> Expr {
           Expr start = context.sub(one.back(), first);
@@ -405,8 +457,8 @@ bool Raiser::raiseRope(OnnxNodeOp op) {
         }
         if (start) {
           at.back() = context.add(indices[3], start);
-          return makeAngle(a.angle->tensor, at, batch, sequence, indices[3],
-                           width, rotated, interleaved, factor, op);
+          return makeAngle(tensor, at, batch, sequence, indices[3], width,
+                           rotated, interleaved, factor, op);
         }
         return {};
       };
@@ -419,13 +471,15 @@ bool Raiser::raiseRope(OnnxNodeOp op) {
       Value rope = RopeOp::create(builder, op.getLoc(), x.getType(), x, cos,
                                   sin, interleaved);
       analysis.setShape(rope, *analysis.getShape(x));
-      if (sequenceDim == 1) {
+      if (repeated > 1)
+        rope = repeatHeads(rope, repeated, op);
+      if (rope && sequenceDim == 1) {
         // The file rotates batch × sequence × heads × size.
         Value merged = makeMergeHeads(rope, op);
         rope = makeReshape(merged, shape, op);
-        if (!rope)
-          return false;
       }
+      if (!rope)
+        return false;
       if (rope.getType() != result.getType())
         continue;
       replace(result, rope);

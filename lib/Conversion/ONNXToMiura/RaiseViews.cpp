@@ -184,6 +184,41 @@ Value Raiser::getHeads(Value tensor, ArrayRef<Expr> indices,
   // Heads side by side or at equal distances, perhaps among others (q, k and v
   // in one product): stride · head + start + d.
   Expr rest = context.sub(indices[2], axes.size);
+  // Blocks of heads side by side, with others behind each block.
+  for (const Term &t : rest->terms) {
+    Expr block = t.atoms.size() == 1 ? t.atoms[0] : nullptr;
+    std::optional<int64_t> group = block && block->kind == Kind::FloorDiv &&
+                                           block->operands[0] == axes.head
+                                       ? getInteger(block->operands[1])
+                                       : std::nullopt;
+    if (!group || axes.heads % *group != 0 || block == axes.head)
+      continue;
+    int64_t blocks = axes.heads / *group, inside = *group * axes.headSize;
+    std::optional<int64_t> start = getInteger(context.sub(
+        rest, context.add(context.scale(axes.head, double(axes.headSize)),
+                          context.scale(block, t.coefficient))));
+    int64_t distance = inside + int64_t(t.coefficient);
+    if (!start || *start < 0 || *start + inside > distance ||
+        distance * blocks != *width)
+      return {};
+    Value split = makeReshape(tensor,
+                              {shape[0], shape[1], context.integer(blocks),
+                               context.integer(distance)},
+                              before);
+    if (!split)
+      return {};
+    // As heads of the size of a block's part.
+    Expr blockIndex = context.index("block", context.integer(blocks)),
+         place = context.index("place", context.integer(inside));
+    Value parts = getHeads(
+        split,
+        {axes.batch, axes.sequence, blockIndex,
+         context.add(place, context.integer(*start))},
+        {axes.batch, blockIndex, axes.sequence, place, blocks, inside}, before);
+    if (!parts)
+      return {};
+    return makeSplitHeads(makeMergeHeads(parts, before), axes.heads, before);
+  }
   int64_t start = 0, stride = axes.headSize;
   if (axes.heads > 1) {
     Expr headAtom = getScaledAtom(axes.head).second;
@@ -291,6 +326,7 @@ void Raiser::raiseViews() {
 
 void Raiser::raiseSizes() {
   forEachNode([&](OnnxNodeOp op) {
+    foldPlaces(op);
     Value source = isNode(op, "Shape") ? getInput(op, 0) : Value();
     auto type = source ? dyn_cast<RankedTensorType>(op.getResult(0).getType())
                        : RankedTensorType();

@@ -164,6 +164,8 @@ private:
   // RaiseRope.cpp
   bool raiseRope(OnnxNodeOp op);
   bool raisePartialRope(OnnxNodeOp op);
+  /// batch × heads × sequence × size with every head `count` times.
+  mlir::Value repeatHeads(mlir::Value heads, int64_t count, OnnxNodeOp before);
   mlir::Value makeAngle(mlir::Value tensor, llvm::ArrayRef<Expr> indices,
                         Expr batch, Expr sequence, Expr place, int64_t width,
                         int64_t rotated, bool interleaved, double factor,
@@ -233,6 +235,9 @@ private:
   void splitMask(const MaskPart &mask, llvm::SmallVectorImpl<MaskPart> &parts);
   mlir::Value makeMask(const AttentionParts &parts, const MaskPart &mask,
                        mlir::Operation *before);
+
+  /// Places in a mask that the sizes alone tell.
+  void foldPlaces(OnnxNodeOp op);
 
   // ExpandAttention.cpp
   bool expandAttention(OnnxNodeOp op);

@@ -281,6 +281,14 @@ std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
     return Shape{
         context.integer(std::max<int64_t>(0, clamp(end) - clamp(start)))};
   }
+  if (type == "NonZero") {
+    if (!isNonZero(input))
+      return std::nullopt;
+    Expr count = context.integer(1);
+    for (Expr e : shape)
+      count = context.mul(count, e);
+    return Shape{context.integer(rank), count};
+  }
   if (type == "Transpose") {
     std::optional<SmallVector<int64_t>> perm = getInts(op, "perm");
     if (perm && int64_t(perm->size()) != rank)

@@ -669,6 +669,15 @@ bool Context::provesNotNegative(Expr a) {
            provesNotNegative(a->operands[2]);
   if (a->kind != Kind::Poly || a->isFloat)
     return false;
+  // Sums of products of what is not negative.
+  auto isNotNegative = [&](Expr e) {
+    return e->kind == Kind::Symbol ||
+           (e->kind == Kind::FloorDiv && provesNotNegative(e->operands[0]));
+  };
+  if (llvm::all_of(a->terms, [&](const Term &t) {
+        return t.coefficient >= 0 && llvm::all_of(t.atoms, isNotNegative);
+      }))
+    return true;
   // Each round replaces the atom that was made last, whose bounds mention
   // only older ones.
   SmallVector<Term, 1> terms = a->terms;

@@ -393,7 +393,7 @@ Value TensorAnalysis::stepThroughView(Value value, Indices &indices) {
   StringRef type = op.getOpType();
   bool isView = llvm::StringSwitch<bool>(type)
                     .Cases({"Reshape", "Flatten", "Squeeze", "Unsqueeze",
-                            "Transpose", "Expand"},
+                            "Transpose", "Expand", "Tile"},
                            true)
                     .Default(false);
   if (!isView)
@@ -420,6 +420,14 @@ Value TensorAnalysis::stepThroughView(Value value, Indices &indices) {
     for (auto [index, size] : llvm::zip(indices, from))
       if (isConstant(size, 1))
         index = context.integer(0);
+    return source;
+  }
+  if (type == "Tile") {
+    for (auto [index, size, whole] : llvm::zip_equal(indices, from, to))
+      if (isConstant(size, 1))
+        index = context.integer(0);
+      else if (size != whole)
+        index = context.mod(index, size);
     return source;
   }
   if (type == "Unsqueeze") {
@@ -529,6 +537,17 @@ static Expr wrapIndex(Context &context, Expr index, Expr size) {
   if (context.provesNotNegative(context.sub(context.integer(-1), index)))
     return context.add(index, size);
   return nullptr;
+}
+
+bool TensorAnalysis::isNonZero(Value value) {
+  if (!getShape(value))
+    return false;
+  Expr element = getElement(value, makeIndices(value, "z"));
+  if (element->isNumber()) {
+    std::optional<double> k = getConstant(element);
+    return k && *k != 0;
+  }
+  return element->kind == Kind::Bool && element->truth;
 }
 
 Expr TensorAnalysis::computeElement(Value value, ArrayRef<Expr> indices) {
@@ -841,6 +860,26 @@ Expr TensorAnalysis::computeElement(Value value, ArrayRef<Expr> indices) {
       return context.conjunction(kept, inside);
     return context.select(
         kept, inside, inside->isFloat ? context.real(0) : context.integer(0));
+  }
+  if (type == "ReduceMax" || type == "ReduceMin") {
+    std::optional<double> k = getSplat(getInput(op, 0));
+    if (!k)
+      return nullptr;
+    return isa<FloatType>(getElementTypeOrSelf(value.getType()))
+               ? context.real(*k)
+               : context.integer(int64_t(*k));
+  }
+  if (type == "NonZero") {
+    // Where nothing is zero, the digits of the place.
+    const Shape *found = getShape(getInput(op, 0));
+    std::optional<int64_t> row = getInteger(indices[0]);
+    if (!found || !row || !isNonZero(getInput(op, 0)))
+      return nullptr;
+    Shape sizes = *found;
+    Expr place = indices[1];
+    for (int64_t d = sizes.size() - 1; d > *row; --d)
+      place = context.floorDiv(place, sizes[d]);
+    return *row == 0 ? place : context.mod(place, sizes[*row]);
   }
   if (type == "CumSum") {
     std::optional<SmallVector<int64_t>> axis = getIntegers(getInput(op, 1));

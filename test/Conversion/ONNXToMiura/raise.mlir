@@ -166,3 +166,21 @@ func.func @elementwise(%x: tensor<?xf32, #miura.dims<"n">>, %y: tensor<?xf32, #m
   %1 = miura.onnx_node "Add"(%0, %z) version(18) : (tensor<?xf32>, tensor<?xf32, #miura.dims<"m">>) -> tensor<?xf32>
   return %1 : tensor<?xf32>
 }
+
+// -----
+
+// Where nothing is zero, sizes tell the places; repeating by a mask is written
+// so.
+// CHECK-LABEL: func @places_of_a_full_mask
+// CHECK: %[[P:.*]] = arith.constant dense<{{\[}}[0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2]]> : tensor<2x6xi64>
+// CHECK: return %[[P]]
+func.func @places_of_a_full_mask() -> tensor<2x6xi64> {
+  %zero = arith.constant dense<0> : tensor<i64>
+  %one = arith.constant dense<1> : tensor<i64>
+  %counts = arith.constant dense<3> : tensor<2x1xi64>
+  %most = miura.onnx_node "ReduceMax"(%counts) {keepdims = 0 : si64} version(18) : (tensor<2x1xi64>) -> tensor<i64>
+  %range = miura.onnx_node "Range"(%zero, %most, %one) version(18) : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %mask = miura.onnx_node "Less"(%range, %counts) version(18) : (tensor<?xi64>, tensor<2x1xi64>) -> tensor<2x?xi1>
+  %places = miura.onnx_node "NonZero"(%mask) version(18) : (tensor<2x?xi1>) -> tensor<2x6xi64>
+  return %places : tensor<2x6xi64>
+}

@@ -142,3 +142,56 @@ func.func @scaled_per_head(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>
   %y = miura.onnx_node "Concat"(%m, %g) {axis = 3 : si64} version(18) : (tensor<1x2x?x2xf32>, tensor<1x2x?x2xf32>) -> tensor<1x2x?x4xf32>
   return %y : tensor<1x2x?x4xf32>
 }
+
+// -----
+
+// Angles whose places come before the sequence.
+// CHECK-LABEL: func @places_before_the_sequence(
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<1x2x?x4xf32>
+// CHECK-DAG: miura.onnx_node "Transpose"(%{{.*}}) {perm = array<i64: 0, 2, 1>}
+// CHECK: miura.rope %[[X]], %{{.*}}, %{{.*}} : tensor<1x2x?x4xf32>
+func.func @places_before_the_sequence(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, %c: tensor<1x2x?xf32, #miura.dims<"", "", "t">>, %s: tensor<1x2x?xf32, #miura.dims<"", "", "t">>) -> tensor<1x2x?x4xf32> {
+  %one = arith.constant dense<1> : tensor<1xi64>
+  %ct = miura.onnx_node "Transpose"(%c) {perm = array<i64: 0, 2, 1>} version(18) : (tensor<1x2x?xf32, #miura.dims<"", "", "t">>) -> tensor<1x?x2xf32>
+  %st = miura.onnx_node "Transpose"(%s) {perm = array<i64: 0, 2, 1>} version(18) : (tensor<1x2x?xf32, #miura.dims<"", "", "t">>) -> tensor<1x?x2xf32>
+  %c4 = miura.onnx_node "Unsqueeze"(%ct, %one) version(18) : (tensor<1x?x2xf32>, tensor<1xi64>) -> tensor<1x1x?x2xf32>
+  %s4 = miura.onnx_node "Unsqueeze"(%st, %one) version(18) : (tensor<1x?x2xf32>, tensor<1xi64>) -> tensor<1x1x?x2xf32>
+  %x1, %x2 = miura.onnx_node "Split"(%x) {axis = -1 : si64, num_outputs = 2 : si64} version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> (tensor<1x2x?x2xf32>, tensor<1x2x?x2xf32>)
+  %a = miura.onnx_node "Mul"(%x1, %c4) version(18) : (tensor<1x2x?x2xf32>, tensor<1x1x?x2xf32>) -> tensor<1x2x?x2xf32>
+  %b = miura.onnx_node "Mul"(%x2, %s4) version(18) : (tensor<1x2x?x2xf32>, tensor<1x1x?x2xf32>) -> tensor<1x2x?x2xf32>
+  %d = miura.onnx_node "Sub"(%a, %b) version(18) : (tensor<1x2x?x2xf32>, tensor<1x2x?x2xf32>) -> tensor<1x2x?x2xf32>
+  %e = miura.onnx_node "Mul"(%x2, %c4) version(18) : (tensor<1x2x?x2xf32>, tensor<1x1x?x2xf32>) -> tensor<1x2x?x2xf32>
+  %f = miura.onnx_node "Mul"(%x1, %s4) version(18) : (tensor<1x2x?x2xf32>, tensor<1x1x?x2xf32>) -> tensor<1x2x?x2xf32>
+  %g = miura.onnx_node "Add"(%e, %f) version(18) : (tensor<1x2x?x2xf32>, tensor<1x2x?x2xf32>) -> tensor<1x2x?x2xf32>
+  %y = miura.onnx_node "Concat"(%d, %g) {axis = 3 : si64} version(18) : (tensor<1x2x?x2xf32>, tensor<1x2x?x2xf32>) -> tensor<1x2x?x4xf32>
+  return %y : tensor<1x2x?x4xf32>
+}
+
+// -----
+
+// Two blocks of two query heads, each with a key and a value behind it.
+// CHECK-LABEL: func @blocks_of_heads(
+// CHECK-SAME: tensor<1x?x32xf32>
+// CHECK: tensor.extract_slice %{{.*}}[0, 0, 0, 0] [1, %{{.*}}, 2, 8] [1, 1, 1, 1]
+// CHECK: %[[H:.*]] = miura.split_heads %{{.*}} : tensor<1x?x16xf32> -> tensor<1x4x?x4xf32>
+// CHECK: miura.rope %[[H]], %{{.*}}, %{{.*}} : tensor<1x4x?x4xf32>
+func.func @blocks_of_heads(%x: tensor<1x?x32xf32, #miura.dims<"", "t", "">>, %c: tensor<1x1x?x2xf32, #miura.dims<"", "", "t", "">>, %s: tensor<1x1x?x2xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x4x?x4xf32> {
+  %zero = arith.constant dense<0> : tensor<1xi64>
+  %two = arith.constant dense<2> : tensor<1xi64>
+  %three = arith.constant dense<3> : tensor<1xi64>
+  %blocks = arith.constant dense<[1, -1, 2, 4, 4]> : tensor<5xi64>
+  %all = arith.constant dense<[1, -1, 4, 4]> : tensor<4xi64>
+  %r = miura.onnx_node "Reshape"(%x, %blocks) version(18) : (tensor<1x?x32xf32, #miura.dims<"", "t", "">>, tensor<5xi64>) -> tensor<1x?x2x4x4xf32>
+  %q = miura.onnx_node "Slice"(%r, %zero, %two, %three) version(18) : (tensor<1x?x2x4x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x?x2x2x4xf32>
+  %m = miura.onnx_node "Reshape"(%q, %all) version(18) : (tensor<1x?x2x2x4xf32>, tensor<4xi64>) -> tensor<1x?x4x4xf32>
+  %h = miura.onnx_node "Transpose"(%m) {perm = array<i64: 0, 2, 1, 3>} version(18) : (tensor<1x?x4x4xf32>) -> tensor<1x4x?x4xf32>
+  %x1, %x2 = miura.onnx_node "Split"(%h) {axis = -1 : si64, num_outputs = 2 : si64} version(18) : (tensor<1x4x?x4xf32>) -> (tensor<1x4x?x2xf32>, tensor<1x4x?x2xf32>)
+  %a = miura.onnx_node "Mul"(%x1, %c) version(18) : (tensor<1x4x?x2xf32>, tensor<1x1x?x2xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x4x?x2xf32>
+  %b = miura.onnx_node "Mul"(%x2, %s) version(18) : (tensor<1x4x?x2xf32>, tensor<1x1x?x2xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x4x?x2xf32>
+  %d = miura.onnx_node "Sub"(%a, %b) version(18) : (tensor<1x4x?x2xf32>, tensor<1x4x?x2xf32>) -> tensor<1x4x?x2xf32>
+  %e = miura.onnx_node "Mul"(%x2, %c) version(18) : (tensor<1x4x?x2xf32>, tensor<1x1x?x2xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x4x?x2xf32>
+  %f = miura.onnx_node "Mul"(%x1, %s) version(18) : (tensor<1x4x?x2xf32>, tensor<1x1x?x2xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x4x?x2xf32>
+  %g = miura.onnx_node "Add"(%e, %f) version(18) : (tensor<1x4x?x2xf32>, tensor<1x4x?x2xf32>) -> tensor<1x4x?x2xf32>
+  %y = miura.onnx_node "Concat"(%d, %g) {axis = 3 : si64} version(18) : (tensor<1x4x?x2xf32>, tensor<1x4x?x2xf32>) -> tensor<1x4x?x4xf32>
+  return %y : tensor<1x4x?x4xf32>
+}

@@ -60,6 +60,9 @@ public:
   /// The one value that all elements of the tensor have.
   std::optional<double> getSplat(mlir::Value value);
 
+  /// Whether no element is zero or false, for sure.
+  bool isNonZero(mlir::Value value);
+
   /// The element of a value of lower rank or size 1 that broadcasting to
   /// `indices` reads; null if it does not broadcast.
   Expr getBroadcastElement(mlir::Value value, llvm::ArrayRef<Expr> indices) {

@@ -74,6 +74,33 @@ static RoleKind getRole(func::FuncOp function, unsigned argument) {
   return role ? role.getKind() : RoleKind::other;
 }
 
+/// Says what would have to exist for a model to have logits.
+static LogicalResult describeMissingLogits(func::FuncOp model) {
+  InFlightDiagnostic error = model.emitError(
+      "has no result with the role of logits, which a session needs: ");
+  SmallVector<OnnxNodeOp> kept;
+  bool hasAttention = false;
+  model.walk([&](Operation *op) {
+    hasAttention |= isa<AttentionOp>(op);
+    auto node = dyn_cast<OnnxNodeOp>(op);
+    if (node && (node.getOpType() == "Softmax" ||
+                 node.getOpType().contains("Attention")))
+      kept.push_back(node);
+  });
+  if (hasAttention)
+    return error << "none of its results is over the vocabulary, so what it "
+                    "gives are hidden states; export the model with its head";
+  if (kept.empty())
+    return error << "there is no attention in it; run miura-raise on a decoder";
+  error << "node '" << kept.front().getNodeName() << "' ("
+        << kept.front().getOpType() << ")";
+  if (kept.size() > 1)
+    error << ", like " << kept.size() - 1 << " more,";
+  return error << " is no attention of a known form: its queries, keys and "
+                  "values would have to be heads of linears or of a cache that "
+                  "grows at its end, its masks causal, windows or padding";
+}
+
 LogicalResult SessionBuilder::readRoles() {
   for (BlockArgument argument : model.getArguments()) {
     BlockArgument *place = nullptr;
@@ -106,8 +133,7 @@ LogicalResult SessionBuilder::readRoles() {
       found = i;
   }
   if (!found)
-    return model.emitError("has no result with the role of logits, which a "
-                           "session needs; run miura-raise on a decoder");
+    return describeMissingLogits(model);
   logits = *found;
   return success();
 }

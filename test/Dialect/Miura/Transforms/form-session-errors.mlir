@@ -28,3 +28,19 @@ func.func @open_mask(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %
       : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
   return %a : tensor<?x2x?x4xf32>
 }
+
+// -----
+
+// expected-error @below {{none of its results is over the vocabulary, so what it gives are hidden states}}
+func.func @hidden_states(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %h: tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32> {
+  %a = miura.attention %h, %h, %h scale 0.5 causal : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
+  return %a : tensor<?x2x?x4xf32>
+}
+
+// -----
+
+// expected-error @below {{node 'layers.0/Softmax' (Softmax) is no attention of a known form}}
+func.func @no_attention(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %h: tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32> {
+  %a = miura.onnx_node "Softmax"(%h) version(18) name("layers.0/Softmax") : (tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32>
+  return %a : tensor<?x2x?x4xf32>
+}
