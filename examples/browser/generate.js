@@ -17,12 +17,18 @@ function choose(logits, temperature) {
 }
 
 // Yields the text that follows `prompt`, in pieces, until `tokens` tokens were
-// taken or the tokenizer's end is reached. `stats` gets the numbers of tokens
+// taken, the tokenizer's end is reached or the model's context is full. `stats` gets the numbers of tokens
 // and the milliseconds of prompt and story.
 export function* generate(model, tokenizer, prompt, {tokens, temperature = 0, stats = {}}) {
   const ids = tokenizer.encode(prompt);
-  const session = model.openSession(ids.length + tokens);
+  if (!(Number.isInteger(tokens) && tokens > 0)) throw new Error('the number of tokens is a whole number above 0');
+  if (!ids.length) throw new Error('the prompt has no token');
+  let room = ids.length + tokens - 1; // The last token need not be kept.
+  if (model.context) room = Math.min(room, model.context);
+  if (room < ids.length) throw new Error(`the prompt has ${ids.length} tokens, but the model was made for ${room}`);
+  const session = model.openSession(room);
   const decoder = tokenizer.decoder();
+  ids.forEach(decoder.push); // A character may begin in the prompt.
   try {
     let begin = performance.now();
     let logits = session.step(ids);
@@ -32,7 +38,7 @@ export function* generate(model, tokenizer, prompt, {tokens, temperature = 0, st
       if (tokenizer.ends.includes(id)) break;
       stats.ids.push(id);
       yield decoder.push(id);
-      if (++stats.tokens === tokens) break;
+      if (++stats.tokens > room - ids.length) break;
       begin = performance.now();
       logits = session.step([id]);
       stats.time += performance.now() - begin;

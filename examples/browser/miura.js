@@ -28,9 +28,10 @@ export async function openModel(code, weights, progress = () => {}) {
     progress(have, bytes);
   }
   const model = check(c.miura_open(0, 1));
-  const vocabulary = Number(view(BigInt64Array, c.miura_model_get_info(model), 1)[0]);
+  const [vocabulary, , context] = Array.from(view(BigInt64Array, c.miura_model_get_info(model), 3), Number);
   return {
     vocabulary,
+    context, // Tokens that the model was made for, or 0.
     // Room for `capacity` tokens: its step takes token ids and gives the logits
     // after the last of them, a view that is valid until the next step.
     openSession(capacity) {

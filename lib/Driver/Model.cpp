@@ -42,6 +42,11 @@ llvm::Expected<ModelKind> miura::driver::getModelKind(llvm::StringRef path) {
     return ModelKind::Mlir;
   if (extension == ".so")
     return ModelKind::Library;
+  if (extension == ".wasm")
+    return llvm::createStringError(
+        "'" + path +
+        "' is code for browsers and Node, not for this machine: compile for "
+        "this one (without --target), or see examples/browser");
   return llvm::createStringError(
       "'" + path +
       "' is of no kind that is known here: expected a file .onnx, .mlir or "
