@@ -60,6 +60,8 @@ int64_t align(int64_t bytes) { return llvm::alignTo(bytes, 64); }
 /// Numbers that follow from the spec, and offsets in a thread's scratch.
 struct Plan {
   int64_t group, lanes;
+  /// 32 and not 16.
+  bool hasManyRegisters;
   /// Lanes along a key or query, along a value; sizes padded to these.
   int64_t keyLanes, keyPadded, valueLanes, valuePadded;
   /// Rows that share loads when queries are few.
@@ -73,8 +75,9 @@ struct Plan {
   /// chunk.
   static constexpr int64_t stateColumns = 3;
 
-  Plan(const AttentionSpec &spec, unsigned vectorBits) {
-    lanes = vectorBits / 32;
+  Plan(const AttentionSpec &spec, const IsaRow &row) {
+    lanes = row.lanes();
+    hasManyRegisters = row.registers >= 32;
     group = spec.heads / spec.kvHeads;
     auto laneCount = [&](int64_t size) {
       return std::clamp<int64_t>(powerBelow(size), 4, lanes);
@@ -83,8 +86,8 @@ struct Plan {
     keyPadded = llvm::alignTo(spec.size, keyLanes);
     valueLanes = laneCount(spec.valueSize);
     valuePadded = llvm::alignTo(spec.valueSize, valueLanes);
-    fewRows = std::min<int64_t>(group, lanes == 16 ? 4 : 2);
-    tileVectors = lanes == 16 ? 4 : 2;
+    fewRows = std::min<int64_t>(group, hasManyRegisters ? 4 : 2);
+    tileVectors = hasManyRegisters ? 4 : 2;
     blockQueries = std::max<int64_t>(1, blockRows / group);
     rowsPadded = llvm::alignTo(blockQueries * group, tileRows);
 
@@ -106,8 +109,8 @@ struct Plan {
 class AttentionEmitter {
 public:
   AttentionEmitter(VectorBuilder &b, func::FuncOp func,
-                   const AttentionSpec &spec)
-      : b(b), func(func), spec(spec), plan(spec, 32 * b.lanes) {
+                   const AttentionSpec &spec, const IsaRow &row)
+      : b(b), func(func), spec(spec), plan(spec, row) {
     unsigned next = 0;
     auto take = [&] { return func.getArgument(next++); };
     query = take();
@@ -341,7 +344,7 @@ void AttentionEmitter::emitWeightedSum(
     function_ref<void(int64_t, int64_t, Value)> finish) {
   // As many vectors at once as registers hold; where these are few, several
   // keys at once hide the latency of the sum.
-  int64_t budget = plan.lanes == 16 ? 24 : 12;
+  int64_t budget = plan.hasManyRegisters ? 24 : 12;
   int64_t width = std::clamp<int64_t>(budget / rows, 1, valueVectors());
   for (int64_t v0 = 0; v0 < valueVectors(); v0 += width) {
     int64_t vectors = std::min(width, valueVectors() - v0);
@@ -756,22 +759,22 @@ void AttentionEmitter::emitManyItem(Value row, Value kvHead, Value firstQuery) {
 
 void miura::codegen::emitAttentionKernel(OpBuilder &builder, func::FuncOp func,
                                          const AttentionSpec &spec,
-                                         unsigned vectorBits) {
+                                         const IsaRow &row) {
   assert(spec.size > 0 && spec.valueSize > 0 &&
          spec.heads % spec.kvHeads == 0 && (spec.causal || !spec.window) &&
          "an attention spec that the op's verifier accepts");
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(func.empty() ? func.addEntryBlock()
                                                 : &func.front());
-  VectorBuilder b(func.getLoc(), builder, vectorBits);
-  AttentionEmitter(b, func, spec).emit();
+  VectorBuilder b(func.getLoc(), builder, row.vectorBytes * 8);
+  AttentionEmitter(b, func, spec, row).emit();
   func::ReturnOp::create(b);
 }
 
 int64_t miura::codegen::getAttentionScratchBytes(
-    const AttentionSpec &spec, unsigned vectorBits, int64_t batch,
+    const AttentionSpec &spec, const IsaRow &row, int64_t batch,
     int64_t sequence, int64_t capacity, int64_t threads) {
-  Plan plan(spec, vectorBits);
+  Plan plan(spec, row);
   int64_t rows = batch * std::min(sequence, fewQueries) * spec.heads;
   int64_t chunks = llvm::divideCeil(capacity, chunkSlots);
   return threads * plan.perThread +
@@ -782,11 +785,11 @@ int64_t miura::codegen::getAttentionScratchBytes(
 Value miura::codegen::emitAttentionScratchBytes(OpBuilder &builder,
                                                 Location loc,
                                                 const AttentionSpec &spec,
-                                                unsigned vectorBits,
-                                                Value batch, Value sequence,
-                                                Value capacity, Value threads) {
-  VectorBuilder b(loc, builder, vectorBits);
-  Plan plan(spec, vectorBits);
+                                                const IsaRow &row, Value batch,
+                                                Value sequence, Value capacity,
+                                                Value threads) {
+  VectorBuilder b(loc, builder, row.vectorBytes * 8);
+  Plan plan(spec, row);
   Value rows =
       b.mul(b.mul(batch, b.min(sequence, b.index(fewQueries))), spec.heads);
   Value chunks = b.ceilDiv(capacity, chunkSlots);

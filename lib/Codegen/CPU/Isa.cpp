@@ -67,7 +67,7 @@ static constexpr IsaRow makeNeon(llvm::StringLiteral name,
           /*longDotCost=*/1, noPrefetch, aarch64::dot4Sdot, aarch64::lookupTbl4,
           /*expand=*/nullptr,
           /*wholeVectors=*/0, widenHalf,
-          /*hasFma=*/true, vectorFma};
+          /*hasMasks=*/false, /*hasFma=*/true, vectorFma};
 }
 
 /// Two smull, addp and sadalp in place of sdot; their products take registers.
@@ -102,7 +102,8 @@ static const IsaRow rows[] = {
      /*dotIsSigned=*/false,
      /*dotLimit=*/127, /*dotCost=*/3, /*longDotCost=*/6, avx2Prefetch,
      x86::dot4Avx2, x86::lookupAvx2, /*expand=*/nullptr,
-     /*wholeVectors=*/0, widenHalf, /*hasFma=*/true, vectorFma},
+     /*wholeVectors=*/0, widenHalf, /*hasMasks=*/true, /*hasFma=*/true,
+     vectorFma},
     {"avx512vnni", llvm::Triple::x86_64, "icelake-client", vnniFeatures,
      /*vectorBytes=*/64, /*registers=*/32,
      // 24 accumulators, four vectors of weights; 12 + 12 in the integer tile.
@@ -114,7 +115,8 @@ static const IsaRow rows[] = {
      /*dotLimit=*/255, /*dotCost=*/1, /*longDotCost=*/1, vnniPrefetch,
      x86::dot4Vnni512, x86::lookup512, x86::expand512,
      // Measured on Zen 4.
-     /*wholeVectors=*/1, widenHalf, /*hasFma=*/true, vectorFma},
+     /*wholeVectors=*/1, widenHalf, /*hasMasks=*/true, /*hasFma=*/true,
+     vectorFma},
     makePlainNeon(),
     makeNeon("dotprod", "cortex-a75", dotprodFeatures),
     makeI8mm(),
@@ -131,7 +133,7 @@ static const IsaRow rows[] = {
      /*dotIsSigned=*/false,
      /*dotLimit=*/255, /*dotCost=*/6, /*longDotCost=*/6, noPrefetch, wasm::dot4,
      wasm::lookup, /*expand=*/nullptr, /*wholeVectors=*/0, wasm::widenHalf,
-     /*hasFma=*/false, wasm::multiplyAdd},
+     /*hasMasks=*/false, /*hasFma=*/false, wasm::multiplyAdd},
 };
 
 const PrefetchDistance &IsaRow::getPrefetch(unsigned bits) const {

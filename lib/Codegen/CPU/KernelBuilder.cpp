@@ -192,12 +192,42 @@ Value KernelBuilder::mask(Value count) {
       *this, VectorType::get({(int64_t)row.lanes()}, getI1Type()),
       ValueRange{count});
 }
+/// Whether a mask from KernelBuilder::mask has all lanes.
+static Value isWhole(KernelBuilder &b, Value mask) {
+  Value count = mask.getDefiningOp<vector::CreateMaskOp>().getOperands()[0];
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::sge, count,
+                               b.index(b.row.lanes()));
+}
 Value KernelBuilder::loadMasked(Value memory, ValueRange indices, Value mask) {
-  return vector::MaskedLoadOp::create(*this, floats(), memory, indices, mask,
-                                      zeroFloats());
+  auto load = [&](OpBuilder &b) -> Value {
+    return vector::MaskedLoadOp::create(b, getLoc(), floats(), memory, indices,
+                                        mask, zeroFloats());
+  };
+  if (row.hasMasks)
+    return load(*this);
+  Value whole = isWhole(*this, mask);
+  auto choice = scf::IfOp::create(*this, floats(), whole,
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(choice.thenBlock());
+  Value all = vector::LoadOp::create(*this, floats(), memory, indices);
+  scf::YieldOp::create(*this, all);
+  setInsertionPointToStart(choice.elseBlock());
+  scf::YieldOp::create(*this, load(*this));
+  return choice.getResult(0);
 }
 void KernelBuilder::storeMasked(Value vector, Value memory, ValueRange indices,
                                 Value mask) {
+  if (row.hasMasks) {
+    vector::MaskedStoreOp::create(*this, memory, indices, mask, vector);
+    return;
+  }
+  Value whole = isWhole(*this, mask);
+  auto choice = scf::IfOp::create(*this, whole, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(choice.thenBlock());
+  vector::StoreOp::create(*this, vector, memory, indices);
+  setInsertionPointToStart(choice.elseBlock());
   vector::MaskedStoreOp::create(*this, memory, indices, mask, vector);
 }
 

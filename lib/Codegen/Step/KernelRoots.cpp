@@ -236,9 +236,8 @@ public:
     auto dim = [&](Value memref, int64_t d) -> Value {
       return memref::DimOp::create(b, loc, memref, d);
     };
-    Value bytes = emitAttentionScratchBytes(b, loc, spec, row.vectorBytes * 8,
-                                            dim(query, 0), dim(query, 1),
-                                            dim(key, 2), threads);
+    Value bytes = emitAttentionScratchBytes(
+        b, loc, spec, row, dim(query, 0), dim(query, 1), dim(key, 2), threads);
     Value scratch = memref::AllocOp::create(
         b, loc, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()), bytes);
     operands.push_back({scratch, true});
@@ -249,7 +248,7 @@ public:
                                Create create) const override {
     OpBuilder b(kernel.getContext());
     func::FuncOp func = create("");
-    emitAttentionKernel(b, func, getSpec(kernel), row.vectorBytes * 8);
+    emitAttentionKernel(b, func, getSpec(kernel), row);
     return func;
   }
 };

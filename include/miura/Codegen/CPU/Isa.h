@@ -90,6 +90,9 @@ struct IsaRow {
   unsigned wholeVectors;
   /// A vector of f16 as f32.
   mlir::Value (*widenHalf)(mlir::ImplicitLocOpBuilder &b, mlir::Value half);
+  /// Whether a part of a vector is loaded and stored by one instruction; else
+  /// it goes lane by lane, behind a branch.
+  bool hasMasks;
   /// Whether a product is added with one rounding, everywhere in a kernel.
   bool hasFma;
   /// a · b + c, with one rounding where the row has that.

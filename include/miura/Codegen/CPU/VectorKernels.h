@@ -24,14 +24,15 @@
 ///    `@miura_barrier(team)` itself (it declares it), equally often on every
 ///    thread.
 ///  - No calls but that one, no allocation: exp and tanh are polynomials.
-///  - `vectorBits` is 128, 256 or 512; masked memory operations are emitted for
-///    ends of rows, which need AVX or AVX-512 to be fast.
+///  - Vectors have the row's length, 128, 256 or 512 bits; tiles fill its
+///    registers.
 ///
 //===----------------------------------------------------------------------===//
 
 #ifndef MIURA_CODEGEN_CPU_VECTORKERNELS_H
 #define MIURA_CODEGEN_CPU_VECTORKERNELS_H
 
+#include "miura/Codegen/CPU/Isa.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 
@@ -76,16 +77,16 @@ struct AttentionSpec {
 /// keys, plus 1.4 · 2⁻²⁴ relative per exponential and |score| · 2⁻²⁴ absolute
 /// in its argument.
 void emitAttentionKernel(mlir::OpBuilder &builder, mlir::func::FuncOp func,
-                         const AttentionSpec &spec, unsigned vectorBits);
+                         const AttentionSpec &spec, const IsaRow &row);
 
 /// Bytes of scratch that the attention kernel needs; grows with every argument.
-int64_t getAttentionScratchBytes(const AttentionSpec &spec, unsigned vectorBits,
+int64_t getAttentionScratchBytes(const AttentionSpec &spec, const IsaRow &row,
                                  int64_t batch, int64_t sequence,
                                  int64_t capacity, int64_t threads);
 /// The same as IR, on index values.
 mlir::Value
 emitAttentionScratchBytes(mlir::OpBuilder &builder, mlir::Location loc,
-                          const AttentionSpec &spec, unsigned vectorBits,
+                          const AttentionSpec &spec, const IsaRow &row,
                           mlir::Value batch, mlir::Value sequence,
                           mlir::Value capacity, mlir::Value threads);
 
