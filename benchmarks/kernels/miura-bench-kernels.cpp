@@ -345,6 +345,11 @@ int main(int argc, char **argv) {
       llvm::errs() << "error: " << error << "\nin: " << text << "\n";
       return 1;
     }
+    if (mode == Mode::Time && kernel->isRemote()) {
+      llvm::errs() << "error: only this machine's instruction sets are timed\n"
+                   << "in: " << text << "\n";
+      return 1;
+    }
     if (mode == Mode::Ir) {
       llvm::outs() << kernel->vectorIr;
     } else if (mode == Mode::Assembly) {

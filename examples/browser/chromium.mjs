@@ -13,6 +13,7 @@ import {createReadStream} from 'node:fs';
 import {mkdtemp, rm, stat, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
+import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 
 const {values: options, positionals: [path]} = parseArgs({
@@ -32,7 +33,7 @@ function serve() {
   const types = {'.html': 'text/html', '.js': 'text/javascript', 'wasm': 'application/wasm'};
   const files = {'/model.wasm': path, '/model.wasm.weights': `${path}.weights`, '/tokenizer.model': options.tokenizer};
   for (const name of ['index.html', 'miura.js', 'tokenizer.js', 'generate.js'])
-    files[`/${name}`] = join(import.meta.dirname, name);
+    files[`/${name}`] = fileURLToPath(new URL(name, import.meta.url));
   const server = createServer(async (request, response) => {
     const name = new URL(request.url, 'http://localhost').pathname;
     const size = files[name] && (await stat(files[name]).catch(() => null))?.size;
@@ -109,12 +110,16 @@ async function run(send, url) {
   return answer.result.value;
 }
 
+// A browser that hangs must not hang whoever waits for it.
+const MOST_SECONDS = 300;
+
 const profile = await mkdtemp(join(tmpdir(), 'miura-chromium-'));
-let server, browser;
+let server, browser, watch;
 try {
   if (!path) throw new Error('needs the name of a .wasm file');
   server = await serve();
   browser = launch(profile);
+  watch = setTimeout(() => browser.child.kill('SIGKILL'), 1000 * MOST_SECONDS);
   const query = options.tokenizer ? '?tokenizer=tokenizer.model' : '';
   const {story, status} = await run(browser.send, `http://127.0.0.1:${server.address().port}/index.html${query}`);
   console.log(story.slice(options.prompt.length));
@@ -123,6 +128,7 @@ try {
   console.error(`chromium: ${error.message}`);
   process.exitCode = 1;
 } finally {
+  clearTimeout(watch);
   if (browser && browser.child.exitCode === null && browser.child.pid) {
     const ended = new Promise((done) => browser.child.once('exit', done));
     browser.send('Browser.close').catch(() => {});

@@ -137,6 +137,9 @@ public:
   /// Whether everything around the buffers is as it was.
   bool bordersIntact() const;
 
+  /// Whether it runs in an emulator, as its instruction set is not here.
+  bool isRemote() const { return remote != nullptr; }
+
   KernelProblem problem;
   std::unique_ptr<codegen::LinearSpec> spec;
   std::vector<Buffer> packed;
