@@ -166,7 +166,7 @@ miura_session *miura_session_create(miura_model *model, int64_t batch,
   s->counts = take(batch, 8);
   s->tokens = take(batch * chunk, 8);
   s->positions = take(batch * chunk, 8);
-  int64_t slots;
+  int64_t slots = 0;
   s->padding = multiply(&slots, batch, capacity) ? NULL : take(slots, 1);
   s->logits = take(batch, program->vocabulary * 4);
   s->last = take(batch, program->vocabulary * 4);
