@@ -60,8 +60,9 @@ def CheckOnnxLoweringPass : Pass<"miura-check-onnx-lowering", "::mlir::ModuleOp"
     ```
 
     Contract: the model level, after `miura-raise`, which takes what it knows.
-    It stands before `miura-form-session`, so that an unknown operator is what
-    the user is told about, and not what could not be found behind it.
+    Before `miura-form-session` it makes an unknown operator what the user is
+    told about, and not what could not be found behind it. The named pipelines
+    check the same with `miura-verify-level{level=model}`.
 
     Numerics: none.
   }];
