@@ -173,15 +173,18 @@ miura_session *miura_session_create(miura_model *model, int64_t batch,
   s->caches = take(2 * layers, sizeof *s->caches);
   s->memrefs = take(descriptors, sizeof *s->memrefs);
   s->arguments = take(descriptors, sizeof *s->arguments);
+  /* Sizes of which there is no memory are none that code computes with. */
+  if (!s->lengths || !s->taken || !s->counts || !s->tokens || !s->positions ||
+      !s->padding || !s->logits || !s->last || !s->caches || !s->memrefs ||
+      !s->arguments)
+    goto fail;
   s->arena_bytes = program->workspace(batch, chunk, capacity, threads);
   if (program->workspace_all)
     s->arena_bytes =
         max64(s->arena_bytes,
               program->workspace_all(batch, chunk, capacity, threads));
   s->arena = take(s->arena_bytes, 1);
-  if (!s->lengths || !s->taken || !s->counts || !s->tokens || !s->positions ||
-      !s->padding || !s->logits || !s->last || !s->caches || !s->memrefs ||
-      !s->arguments || !s->arena)
+  if (!s->arena)
     goto fail;
   memset(s->padding, 1, (size_t)slots);
   for (int64_t i = 0; i < descriptors; ++i)

@@ -142,8 +142,8 @@ llvm::Expected<TreePlanPtr> miura::planProduct(Layer &layer,
       getStoredBytes(tensors[0].type) + getStoredBytes(tensors[1].type) <=
       kInlineBytes;
   std::vector<TreePlanPtr> operands;
-  for (auto [tensor, suffix] :
-       llvm::zip_equal(tensors, ArrayRef<StringRef>{".left", ".right"})) {
+  static constexpr llvm::StringLiteral suffixes[] = {".left", ".right"};
+  for (auto [tensor, suffix] : llvm::zip_equal(tensors, suffixes)) {
     auto stored = storeTensor(files, tensor, isSmall);
     if (!stored)
       return stored.takeError();

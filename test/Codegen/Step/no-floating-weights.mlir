@@ -1,7 +1,7 @@
-// RUN: miura-opt %s --cse --miura-form-kernels --miura-form-step --miura-pack-weights=cpu=avx2 --miura-bufferize-step \
-// RUN:   --miura-emit-kernels=cpu=avx2 --canonicalize --cse --miura-place-barriers --miura-plan-workspace \
+// RUN: miura-opt %s --cse --miura-form-kernels --miura-form-step --miura-pack-weights=target=avx2 --miura-bufferize-step \
+// RUN:   --miura-emit-kernels=target=avx2 --canonicalize --cse --miura-place-barriers --miura-plan-workspace \
 // RUN:   | FileCheck %s
-// RUN: miura-opt %s --miura-compile=cpu=avx2 | FileCheck %s --check-prefix=LLVM
+// RUN: miura-opt %s --miura-compile=target=avx2 | FileCheck %s --check-prefix=LLVM
 
 // A 4-bit weight is decoded in registers: neither its kernels nor the step have
 // a buffer of its size in floating point, and nothing is allocated. Its codes
