@@ -2,6 +2,7 @@
 //
 //   node wasm_module.mjs MODEL.wasm
 import {readFile} from 'node:fs/promises';
+import {generate} from '../../../examples/browser/generate.js';
 import {openModel} from '../../../examples/browser/miura.js';
 
 const path = process.argv[2];
@@ -74,4 +75,14 @@ const second = again.step([3]);
 const scale = Math.max(...first.map(Math.abs));
 const worst = Math.max(...first.map((x, i) => Math.abs(x - second[i]))) / scale;
 console.log('token by token:', worst < 1e-5 ? 'equal' : worst);
+// A temperature draws from softmax(logits / temperature): 3 to 1, 9 to 1, and
+// without one the first of the most likely.
+const share = (temperature, logits = [Math.log(3), 0]) => {
+  const drawn = {}, fake = {context: 0, openSession: () => ({step: () => logits, close() {}})};
+  const tokenizer = {encode: () => [0], ends: [], decoder: () => ({push: () => '', end: () => ''})};
+  for (const piece of generate(fake, tokenizer, '', {tokens: 10000, temperature, stats: drawn})) void piece;
+  return drawn.ids.filter((id) => id === 0).length / drawn.ids.length;
+};
+const near = (a, b) => (Math.abs(a - b) < 0.03 ? b : a);
+console.log('shares:', near(share(1), 0.75), near(share(0.5), 0.9), share(0), share(0, [1, 1]));
 await expectError('huge', () => model.openSession(2 ** 40));
