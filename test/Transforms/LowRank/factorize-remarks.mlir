@@ -2,6 +2,8 @@
 // RUN: env MIURA_WEIGHTS_DIR=%t miura-opt %s -split-input-file -verify-diagnostics \
 // RUN:   -pass-pipeline='builtin.module(miura-factorize-svd{rank=2 exclude=head})'
 
+// expected-warning @below {{the pattern 'head' names no layer}}
+module {
 func.func @kept(%x: tensor<?x4xf32>) {
   %w = arith.constant dense<1.0> : tensor<3x4xf32>
   %w1 = arith.constant dense<2.0> : tensor<2x4xf32>
@@ -15,6 +17,7 @@ func.func @kept(%x: tensor<?x4xf32>) {
   // expected-remark @below {{'large' is kept as it is: a factor is too large for f16; choose type=f32}}
   %3 = miura.linear %x, %w3 id("large") compute(f32, f32) : (tensor<?x4xf32>, tensor<3x4xf32>) -> tensor<?x3xf32>
   return
+}
 }
 
 // -----

@@ -2,6 +2,8 @@
 // RUN: env MIURA_WEIGHTS_DIR=%t miura-opt %s -split-input-file -verify-diagnostics \
 // RUN:   -pass-pipeline='builtin.module(miura-quantize-rtn{bits=4 block-size=0 exclude=original},miura-factorize-residual{bytes=27})'
 
+// expected-warning @below {{the pattern 'original' names no layer}}
+module {
 func.func @kept(%x: tensor<?x4xf32>) {
   %w = arith.constant dense<[[1.1, -2.3, 3.7, 0.3], [2.2, -4.6, 7.4, 0.6], [3.3, -6.9, 11.1, 0.9]]> : tensor<3x4xf32>
   %w1 = arith.constant dense<1.0> : tensor<3x4xf32>
@@ -12,6 +14,7 @@ func.func @kept(%x: tensor<?x4xf32>) {
   // expected-remark @below {{'long' is kept as it is: 27 bytes do not hold factors of rank 1, which take 28}}
   %2 = miura.linear %x, %w2 id("long") compute(f32, f32) : (tensor<?x4xf32>, tensor<10x4xf32>) -> tensor<?x10xf32>
   return
+}
 }
 
 // -----
