@@ -38,8 +38,14 @@ using namespace miura::codegen;
 /// Columns of a block where scales are per row: what a loop's body takes.
 static constexpr int64_t rowScaledColumns = 32;
 
-/// Permutations that look a code up; entries of a larger table are gathered.
-static constexpr unsigned maxTables = 4;
+/// Permutations that look a code up, and registers that hold what they permute;
+/// entries of a larger table are gathered.
+static constexpr unsigned maxTables = 4, maxTableRegisters = 4;
+
+static bool isPermuted(const IsaRow &row, unsigned tables) {
+  return tables <= maxTables &&
+         tables * row.tableEntries / row.lanes() <= maxTableRegisters;
+}
 
 /// f16 stays, other floats are packed as f32.
 static FloatType packedFloat(Type type) {
@@ -166,7 +172,7 @@ unsigned CodeLeaf::getDecodeCost(const IsaRow &row, PanelAs as) const {
     return packedBits == 8 ? 0 : packedBits == 3 ? 2 : 1;
   if (hasTable) {
     unsigned tables = llvm::divideCeil(1u << bits, row.tableEntries);
-    return tables <= maxTables ? (2 + row.lookupCost) * tables - 1 : 16;
+    return isPermuted(row, tables) ? (2 + row.lookupCost) * tables - 1 : 16;
   }
   return usesTable(row) ? 2 : 3;
 }
@@ -232,7 +238,7 @@ Value CodeLeaf::lookupColumn(KernelBuilder &b, Value memory, Value lanes,
                    : (Value)arith::ShRUIOp::create(b, lanes, b.splatInts(by));
   };
   Value entry = shifted(bit);
-  if (tables > maxTables) {
+  if (!isPermuted(b.row, tables)) {
     Value at = arith::AndIOp::create(b, entry, b.splatInts((1 << bits) - 1));
     Value count = b.index(tableEntries());
     Value table = memref::ViewOp::create(

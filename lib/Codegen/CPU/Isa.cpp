@@ -57,7 +57,7 @@ static constexpr IsaRow makeNeon(llvm::StringLiteral name,
           /*dotTileGroups=*/4,
           // Fewer than AVX-512, whose operands may be in memory.
           /*dotColumns=*/16,
-          /*floatColumns=*/32,
+          /*floatColumns=*/8,
           /*chunkColumns=*/128,
           /*tableEntries=*/16,
           /*lookupCost=*/4,
