@@ -25,7 +25,7 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
-#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace miura {
 #define GEN_PASS_DEF_PLANWORKSPACEPASS
@@ -43,7 +43,7 @@ namespace {
 struct Buffer {
   memref::AllocOp alloc;
   int64_t first, last; ///< Intervals between barriers, inclusive.
-  std::string size;    ///< Text of the size; equal for equal sizes.
+  unsigned size = 0;   ///< Equal for sizes computed in the same way.
   unsigned slot = 0;
 };
 
@@ -188,24 +188,35 @@ static void extend(Value memref, const DenseMap<Operation *, int64_t> &times,
   }
 }
 
-/// A key that is equal for sizes computed in the same way.
-static std::string getSizeText(Value bytes) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  std::function<void(Value)> print = [&](Value value) {
+namespace {
+/// Numbers that are equal for sizes computed in the same way. Each operation is
+/// looked at once: written out, a size that shares its parts would be as long
+/// as their number of uses multiplied.
+class SizeNumbers {
+public:
+  unsigned get(Value value) {
+    if (auto it = numbers.find(value); it != numbers.end())
+      return it->second;
+    std::string text;
+    llvm::raw_string_ostream os(text);
     if (auto argument = dyn_cast<BlockArgument>(value)) {
       os << 'a' << argument.getArgNumber();
-      return;
+    } else {
+      Operation *op = value.getDefiningOp();
+      os << op->getName() << op->getAttrDictionary();
+      for (Value operand : op->getOperands())
+        os << ' ' << get(operand);
     }
-    Operation *op = value.getDefiningOp();
-    os << '(' << op->getName() << op->getAttrDictionary();
-    for (Value operand : op->getOperands())
-      print(operand);
-    os << ')';
-  };
-  print(bytes);
-  return text;
-}
+    unsigned number = ways.try_emplace(text, ways.size()).first->second;
+    numbers[value] = number;
+    return number;
+  }
+
+private:
+  DenseMap<Value, unsigned> numbers;
+  llvm::StringMap<unsigned> ways;
+};
+} // namespace
 
 /// What the sizes of a step's arguments are made of; the values are the places
 /// of the workspace function's arguments.
@@ -244,7 +255,7 @@ static LogicalResult planWorkspace(func::FuncOp step) {
   OpBuilder b = OpBuilder::atBlockBegin(&body);
   Location loc = step.getLoc();
   // Batch, sequence and capacity are each read from one argument, so that equal
-  // sizes have equal texts.
+  // sizes have equal numbers.
   SizeBuilder sizes(
       b,
       [&](Value memref, int64_t dim) -> Value {
@@ -263,6 +274,7 @@ static LogicalResult planWorkspace(func::FuncOp step) {
         llvm_unreachable("unknown axis");
       },
       [&](Value argument) { return argument; });
+  SizeNumbers numbers;
   SmallVector<Value> bytes;
   for (Buffer &buffer : buffers) {
     extend(buffer.alloc, times, buffer);
@@ -273,14 +285,14 @@ static LogicalResult planWorkspace(func::FuncOp step) {
       return buffer.alloc.emitError(
           "has a size that depends on data; a step's buffers must be sized by "
           "batch, sequence and capacity");
-    buffer.size = getSizeText(size);
+    buffer.size = numbers.get(size);
     bytes.push_back(size);
   }
 
   // Slots by linear scan over first uses.
   struct Slot {
     int64_t last = -1;
-    llvm::StringSet<> sizes = {};
+    llvm::SmallDenseSet<unsigned> sizes = {};
     SmallVector<unsigned> buffers;
   };
   SmallVector<Slot> slots;
@@ -317,7 +329,7 @@ static LogicalResult planWorkspace(func::FuncOp step) {
       if (offsets)
         offsets->push_back(end);
       Value size;
-      llvm::StringSet<> seen = {};
+      llvm::SmallDenseSet<unsigned> seen = {};
       for (unsigned i : slot.buffers)
         if (seen.insert(buffers[i].size).second)
           size =

@@ -418,32 +418,10 @@ Value combine(Node &n, B &b, Value old, Value update) {
   return update;
 }
 
-Results scatterND(Node &n) {
-  Value x = n[0], which = n[1], updates = n[2];
-  int64_t indexRank = n.rank(which);
-  int64_t depth = n.type(which).getDimSize(indexRank - 1);
-  if (ShapedType::isDynamic(depth))
-    return n.error() << "has index tuples of unknown length";
-  SmallVector<Value> own = n.dims(x);
-  return {{forEach(
-      n, n.dims(updates), x, [&](B &b, ValueRange at, Value target) -> Value {
-        SmallVector<Value> place;
-        for (int64_t i = 0; i < depth; ++i) {
-          SmallVector<Value> tuple(at.take_front(indexRank - 1));
-          tuple.push_back(b.index(i));
-          place.push_back(toPlace(b, b.extract(which, tuple), own[i]));
-        }
-        llvm::append_range(place, at.drop_front(indexRank - 1));
-        Value value =
-            combine(n, b, b.extract(target, place), b.extract(updates, at));
-        return tensor::InsertOp::create(b, value, target, place);
-      })}};
-}
-
 /// Every element of x looks for its own updates along a short axis: then all
 /// elements can be computed side by side.
-Value scatterBySearch(Node &n, int64_t axis) {
-  Value x = n[0], which = n[1], updates = n[2];
+Value scatterBySearch(Node &n, int64_t axis, Value which) {
+  Value x = n[0], updates = n[2];
   Value size = n.dim(x, axis), count = n.dim(which, axis);
   return n.generate(n.element(x), n.dims(x), [&](B &b, ValueRange at) -> Value {
     Value old = b.extract(x, at);
@@ -481,6 +459,32 @@ Value scatterBySearch(Node &n, int64_t axis) {
   });
 }
 
+Results scatterND(Node &n) {
+  Value x = n[0], which = n[1], updates = n[2];
+  int64_t indexRank = n.rank(which);
+  int64_t depth = n.type(which).getDimSize(indexRank - 1);
+  if (ShapedType::isDynamic(depth))
+    return n.error() << "has index tuples of unknown length";
+  // Into a vector, as an inverse of a permutation is made.
+  if (n.rank(x) == 1 && indexRank == 2 && depth == 1)
+    return {{scatterBySearch(
+        n, 0, n.reshape(which, ArrayRef<Value>{n.dim(which, 0)}))}};
+  SmallVector<Value> own = n.dims(x);
+  return {{forEach(
+      n, n.dims(updates), x, [&](B &b, ValueRange at, Value target) -> Value {
+        SmallVector<Value> place;
+        for (int64_t i = 0; i < depth; ++i) {
+          SmallVector<Value> tuple(at.take_front(indexRank - 1));
+          tuple.push_back(b.index(i));
+          place.push_back(toPlace(b, b.extract(which, tuple), own[i]));
+        }
+        llvm::append_range(place, at.drop_front(indexRank - 1));
+        Value value =
+            combine(n, b, b.extract(target, place), b.extract(updates, at));
+        return tensor::InsertOp::create(b, value, target, place);
+      })}};
+}
+
 Results scatterElements(Node &n) {
   Value x = n[0], which = n[1], updates = n[2];
   auto axis = n.axis("axis", 0, n.rank(x));
@@ -489,7 +493,7 @@ Results scatterElements(Node &n) {
   Value size = n.dim(x, *axis);
   int64_t length = n.type(x).getDimSize(*axis);
   if (!ShapedType::isDynamic(length) && length <= 1024)
-    return {{scatterBySearch(n, *axis)}};
+    return {{scatterBySearch(n, *axis, which)}};
   return {{forEach(
       n, n.dims(which), x, [&](B &b, ValueRange at, Value target) -> Value {
         SmallVector<Value> place(at.begin(), at.end());

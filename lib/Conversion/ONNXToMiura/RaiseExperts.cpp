@@ -9,6 +9,7 @@
 /// A batched product of rows with matrices that were gathered, one per row,
 /// from a stored experts × rows × columns tensor. It becomes
 /// miura.expert_linear, which reads the chosen matrices where they are stored.
+/// So do the products of groups of rows that were sorted by expert.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -95,6 +96,142 @@ bool Raiser::raiseExpertProduct(OnnxNodeOp product) {
   return false;
 }
 
+/// Whether a vector of expert numbers ascends: a sorted one, through operators
+/// that keep the order.
+static bool ascends(Value value, TensorAnalysis &analysis) {
+  for (int steps = 0; steps < 16; ++steps) {
+    auto op = value.getDefiningOp<OnnxNodeOp>();
+    const TensorAnalysis::Shape *shape = analysis.getShape(value);
+    if (!op || !shape || shape->size() != 1)
+      return false;
+    if (isNode(op, "TopK"))
+      return value == op.getResult(0) && !getInt(op, "largest", 1) &&
+             getInt(op, "sorted", 1);
+    if (isNode(op, "Div")) {
+      std::optional<double> k = analysis.getSplat(getInput(op, 1));
+      if (!k || *k <= 0)
+        return false;
+    } else if (!isNode(op, "Cast") && !isNode(op, "Reshape") &&
+               !isNode(op, "Clip")) {
+      return false;
+    }
+    value = getInput(op, 0);
+  }
+  return false;
+}
+
+/// Of `limit` = (running sum of how many rows each expert has)[expert]: what
+/// counts them, a ScatterElements of ones; null if it is anything else.
+static OnnxNodeOp matchGroupEnd(Value limit, int64_t expert,
+                                TensorAnalysis &analysis) {
+  TensorAnalysis::Indices at;
+  for (int steps = 0; steps < 16; ++steps) {
+    auto op = limit.getDefiningOp<OnnxNodeOp>();
+    if (Value source = analysis.stepThroughView(limit, at)) {
+      limit = source;
+    } else if (isNode(op, "Cast")) {
+      limit = getInput(op, 0);
+    } else if (isNode(op, "Split") && at.size() == 1) {
+      Context &context = analysis.getContext();
+      for (Value part : op.getResults()) {
+        if (part == limit)
+          break;
+        const TensorAnalysis::Shape *shape = analysis.getShape(part);
+        if (!shape)
+          return {};
+        at[0] = context.add(at[0], (*shape)[0]);
+      }
+      limit = getInput(op, 0);
+    } else {
+      break;
+    }
+  }
+  OnnxNodeOp sum = getNode(limit, "CumSum");
+  if (!sum || at.size() != 1 || getInteger(at[0]) != expert ||
+      getInt(sum, "reverse", 0) || getInt(sum, "exclusive", 0))
+    return {};
+  Value counts = getInput(sum, 0);
+  while (OnnxNodeOp cast = getNode(counts, "Cast"))
+    counts = getInput(cast, 0);
+  OnnxNodeOp scatter = getNode(counts, "ScatterElements");
+  if (!scatter || getString(scatter, "reduction") != "add" ||
+      analysis.getSplat(getInput(scatter, 0)) != 0.0 ||
+      analysis.getSplat(getInput(scatter, 2)) != 1.0)
+    return {};
+  return scatter;
+}
+
+bool Raiser::raiseGroupedProducts(OnnxNodeOp concat) {
+  // Rows sorted by expert; the rows of each, times its matrix, put together.
+  Value result = concat.getResult(0);
+  const Shape *found = analysis.getShape(result);
+  if (!isNode(concat, "Concat") || getInt(concat, "axis", 0) != 0 || !found ||
+      found->size() != 2)
+    return false;
+  Value x, stored, begin;
+  OnnxNodeOp counting;
+  for (auto [expert, part] : llvm::enumerate(concat.getInputs())) {
+    OnnxNodeOp product = getNode(part, "MatMul");
+    OnnxNodeOp rows =
+        product ? getNode(getInput(product, 0), "Gather") : OnnxNodeOp();
+    OnnxNodeOp range = rows ? getNode(getInput(rows, 1), "Range") : rows;
+    if (!range || getInt(rows, "axis", 0) != 0 ||
+        analysis.getSplat(getInput(range, 2)) != 1.0)
+      return false;
+    // Each group begins where the one before ends.
+    Value start = getInput(range, 0), limit = getInput(range, 1);
+    if (begin ? start != begin : analysis.getSplat(start) != 0.0)
+      return false;
+    begin = limit;
+    OnnxNodeOp scatter = matchGroupEnd(limit, expert, analysis);
+    Value matrix = getInput(product, 1);
+    const Shape *sizes = analysis.getShape(matrix);
+    if (!scatter || (counting && scatter != counting) || !sizes ||
+        sizes->size() != 2 || (x && x != getInput(rows, 0)))
+      return false;
+    counting = scatter;
+    x = getInput(rows, 0);
+    Indices at = analysis.makeIndices(matrix, "w");
+    auto [one, atom] = getScaledAtom(analysis.getElement(matrix, at));
+    if (one != 1 || !atom || atom->kind != Kind::Element ||
+        atom->operands.size() != 3 ||
+        getInteger(atom->operands[0]) != int64_t(expert) ||
+        atom->operands[1] != at[0] || atom->operands[2] != at[1] ||
+        (stored && stored != atom->tensor))
+      return false;
+    stored = atom->tensor;
+  }
+  auto type = stored ? dyn_cast<RankedTensorType>(stored.getType())
+                     : RankedTensorType();
+  Value experts = counting ? getInput(counting, 1) : Value();
+  if (!type || !stored.getDefiningOp<WeightOp>() ||
+      type.getDimSize(0) != int64_t(concat.getNumOperands()) ||
+      !ascends(experts, analysis))
+    return false;
+  const Shape *rows = analysis.getShape(x);
+  if (!rows || rows->size() != 2)
+    return false;
+  builder.setInsertionPoint(concat);
+  ArrayRef<int64_t> sizes = type.getShape();
+  auto turned = RankedTensorType::get({sizes[0], sizes[2], sizes[1]},
+                                      type.getElementType());
+  Value weight = TransposeOp::create(builder, concat.getLoc(), turned, stored);
+  Type element = getElementTypeOrSelf(result.getType());
+  Shape shape{(*rows)[0], context.integer(sizes[2])};
+  Value linear = ExpertLinearOp::create(
+      builder, concat.getLoc(), getType(shape, element), x, weight, experts,
+      Value(), makeId(stored, concat),
+      ComputeAttr::get(concat.getContext(), element, builder.getF32Type(), 0));
+  analysis.setShape(linear, shape);
+  if (linear.getType() != result.getType())
+    return false;
+  replace(result, linear);
+  return true;
+}
+
 void Raiser::raiseExperts() {
-  forEachNode([&](OnnxNodeOp op) { raiseExpertProduct(op); });
+  forEachNode([&](OnnxNodeOp op) {
+    if (!raiseExpertProduct(op))
+      raiseGroupedProducts(op);
+  });
 }

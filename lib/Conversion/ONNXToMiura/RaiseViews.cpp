@@ -64,7 +64,54 @@ OpFoldResult Raiser::makeSize(Expr size, Operation *before) {
     if (e == size)
       return tensor::getMixedSize(builder, before->getLoc(), *tokensArgument,
                                   d);
-  return {};
+  // A sum of products of them.
+  if (size->kind != Kind::Poly || size->isFloat)
+    return {};
+  Location loc = before->getLoc();
+  Value sum;
+  for (const Term &t : size->terms) {
+    Value product =
+        arith::ConstantIndexOp::create(builder, loc, int64_t(t.coefficient));
+    for (Expr atom : t.atoms) {
+      auto dim = llvm::find_if(*shape, [&](Expr e) {
+        return getScaledAtom(e) == std::pair<double, Expr>{1, atom};
+      });
+      if (dim == shape->end())
+        return {};
+      OpFoldResult factor = tensor::getMixedSize(builder, loc, *tokensArgument,
+                                                 dim - shape->begin());
+      product = arith::MulIOp::create(
+          builder, loc, product,
+          getValueOrCreateConstantIndexOp(builder, loc, factor));
+    }
+    sum = sum ? arith::AddIOp::create(builder, loc, sum, product).getResult()
+              : product;
+  }
+  return sum;
+}
+
+Value Raiser::makeSizes(Value value, Operation *before) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || !type.hasStaticShape() || type.getRank() > 1 ||
+      !type.getElementType().isSignlessInteger(64))
+    return {};
+  std::optional<Shape> sizes = analysis.getElements(value);
+  if (!sizes || sizes->empty() ||
+      llvm::all_of(*sizes, [](Expr e) { return getInteger(e).has_value(); }))
+    return {};
+  builder.setInsertionPoint(before);
+  SmallVector<Value> values;
+  for (Expr size : *sizes) {
+    OpFoldResult known = makeSize(size, before);
+    if (!known)
+      return {};
+    Value index =
+        getValueOrCreateConstantIndexOp(builder, before->getLoc(), known);
+    values.push_back(arith::IndexCastOp::create(builder, before->getLoc(),
+                                                type.getElementType(), index));
+  }
+  return tensor::FromElementsOp::create(builder, before->getLoc(), type,
+                                        values);
 }
 
 Value Raiser::makeReshape(Value value, const Shape &shape, Operation *before) {
@@ -327,26 +374,21 @@ void Raiser::raiseViews() {
 void Raiser::raiseSizes() {
   forEachNode([&](OnnxNodeOp op) {
     foldPlaces(op);
+    // A size that a node is told may come a long way.
+    for (auto [type, operand] :
+         std::initializer_list<std::pair<StringRef, unsigned>>{
+             {"Range", 0},
+             {"Range", 1},
+             {"TopK", 1},
+             {"Expand", 1},
+             {"ConstantOfShape", 0}})
+      if (isNode(op, type))
+        if (Value size = makeSizes(getInput(op, operand), op))
+          op.setOperand(operand, size);
     Value source = isNode(op, "Shape") ? getInput(op, 0) : Value();
-    auto type = source ? dyn_cast<RankedTensorType>(op.getResult(0).getType())
-                       : RankedTensorType();
-    std::optional<Shape> sizes;
-    if (type && type.hasStaticShape())
-      sizes = analysis.getElements(op.getResult(0));
-    if (!sizes || (tokensArgument && source == *tokensArgument))
+    if (!source || (tokensArgument && source == *tokensArgument))
       return;
-    builder.setInsertionPoint(op);
-    SmallVector<Value> values;
-    for (Expr size : *sizes) {
-      OpFoldResult known = makeSize(size, op);
-      if (!known)
-        return;
-      Value index =
-          getValueOrCreateConstantIndexOp(builder, op.getLoc(), known);
-      values.push_back(arith::IndexCastOp::create(
-          builder, op.getLoc(), type.getElementType(), index));
-    }
-    replace(op.getResult(0),
-            tensor::FromElementsOp::create(builder, op.getLoc(), type, values));
+    if (Value sizes = makeSizes(op.getResult(0), op))
+      replace(op.getResult(0), sizes);
   });
 }

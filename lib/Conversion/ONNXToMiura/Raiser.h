@@ -251,6 +251,7 @@ private:
   // RaiseExperts.cpp
   void raiseExperts();
   bool raiseExpertProduct(OnnxNodeOp product);
+  bool raiseGroupedProducts(OnnxNodeOp concat);
 
   // RaiseFusedAttention.cpp
   bool raiseFusedAttention(OnnxNodeOp op);
@@ -304,8 +305,11 @@ private:
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, mlir::Value> splits;
   /// The argument with the tokens, once asked for.
   std::optional<mlir::BlockArgument> tokensArgument;
-  /// A size as an index, from the tokens' shape; null if it is another.
+  /// A size, a sum of products of the tokens' sizes, as an index; null if it is
+  /// another.
   mlir::OpFoldResult makeSize(Expr size, mlir::Operation *before);
+  /// A tensor of sizes, from the tokens' shape; null if it is no such or known.
+  mlir::Value makeSizes(mlir::Value value, mlir::Operation *before);
   /// miura.positions by what they lie behind.
   llvm::DenseMap<mlir::Value, mlir::Value> positionsBehind;
 };
