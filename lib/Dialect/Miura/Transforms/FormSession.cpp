@@ -79,14 +79,20 @@ static LogicalResult describeMissingLogits(func::FuncOp model) {
   InFlightDiagnostic error = model.emitError(
       "has no result with the role of logits, which a session needs: ");
   SmallVector<OnnxNodeOp> kept;
-  bool hasAttention = false;
+  bool hasAttention = false, isCausal = true;
   model.walk([&](Operation *op) {
-    hasAttention |= isa<AttentionOp>(op);
+    if (auto attention = dyn_cast<AttentionOp>(op)) {
+      hasAttention = true;
+      isCausal &= attention.getCausal();
+    }
     auto node = dyn_cast<OnnxNodeOp>(op);
     if (node && (node.getOpType() == "Softmax" ||
                  node.getOpType().contains("Attention")))
       kept.push_back(node);
   });
+  if (!isCausal)
+    return error << "its attention is not causal, as an encoder's is; only a "
+                    "causal decoder can be run step by step";
   if (hasAttention)
     return error << "none of its results is over the vocabulary, so what it "
                     "gives are hidden states; export the model with its head";

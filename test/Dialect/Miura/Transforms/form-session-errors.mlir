@@ -44,3 +44,11 @@ func.func @no_attention(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}
   %a = miura.onnx_node "Softmax"(%h) version(18) name("layers.0/Softmax") : (tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32>
   return %a : tensor<?x2x?x4xf32>
 }
+
+// -----
+
+// expected-error @below {{its attention is not causal, as an encoder's is}}
+func.func @encoder(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %h: tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32> {
+  %a = miura.attention %h, %h, %h scale 0.5 : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
+  return %a : tensor<?x2x?x4xf32>
+}
