@@ -104,6 +104,10 @@ static void check(KernelProblem problem, int more = 0) {
     other.n = unit * draw(1, 200 / unit);
     other.k = unit * draw(1, 400 / unit);
     other.threads = draw(1, 4);
+    if (problem.experts) {
+      other.m = draw(1, 24);
+      other.experts = draw(1, 9);
+    }
     other.seed = random();
     ASSERT_TRUE(kernel->prepare(other, error))
         << error << "\nin: " << other.str();
@@ -162,8 +166,8 @@ INSTANTIATE_TEST_SUITE_P(
                         "lr32", "q4b32p50", "q4b32n2m4", "q8b32p30", "q3b32p50",
                         "q2b0p70", "q4b4p40", "q4b32x2x8", "q8b32n1m2",
                         "f16p50", "f32n4m8", "q4b32p50t", "q4b32p50+lr16",
-                        "q4b32+lr24:q4b32p50", "l4", "l3", "l6", "l8", "l4b32",
-                        "l8b0"),
+                        "q4b32+lr24:q4b32p50", "q4b32uzp50", "q3b0zn2m4", "l4",
+                        "l3", "l6", "l8", "l4b32", "l8b0"),
         testing::Values(1, 7)));
 
 TEST(Kernels, Sizes) {
@@ -197,6 +201,21 @@ TEST(Kernels, Neighbours) {
          {"m=1 residual", "m=1 inplace bias", "m=8 residual bias",
           "m=13 inplace", "m=1 inplace act=i8", "m=7 inplace bias act=i8"})
       check("w=" + std::string(weight) + " n=200 k=320 threads=2 " + rest);
+}
+
+/// Experts: every kind of leaf in a batch, more rows than are taken at a time,
+/// and memory that may not be read where no row has chosen a matrix.
+TEST(Kernels, Experts) {
+  for (const IsaRow *row : getRows())
+    for (const char *weight :
+         {"f32", "f16t", "q4b32", "q3b32uz", "q8b0s", "q4b32t", "q4b32p50",
+          "q4b32n2m4", "q4b32uzp40", "q5b0x2x8", "f16p50", "l4b32",
+          "q4b32+lr16", "lr20", "q2b32+lr24:q4b32"})
+      for (const char *rest : {"m=4", "m=9 bias act=i8"})
+        check("w=" + std::string(weight) +
+                  " experts=8 n=192 k=256 isa=" + row->name.str() + " " + rest,
+              /*more=*/6);
+  check("w=q4b32+lr16 experts=3 n=100 k=96 m=150 threads=2 bias");
 }
 
 /// Activations of language models have columns far above the others. What an

@@ -52,7 +52,10 @@ constexpr int64_t tileRows = 6;
 /// Rows (queries × heads of a group) of a block, about.
 constexpr int64_t blockRows = 48;
 /// Below every score that is not −∞: the maximum of no scores.
-constexpr double noMaximum = -1e30;
+constexpr double noMaximum = -3.3e38;
+/// What a finite mask takes no score below: a mask may hide with the lowest
+/// number, and scores that are all hidden so are equal.
+constexpr double lowestScore = -3.2e38;
 constexpr double log2e = 1.4426950408889634;
 
 int64_t align(int64_t bytes) { return llvm::alignTo(bytes, 64); }
@@ -119,6 +122,10 @@ public:
     lengths = take();
     if (spec.padding)
       padding = take();
+    if (spec.mask)
+      mask = take();
+    if (spec.sinks)
+      sinks = take();
     out = take();
     scratch = take();
     team = take();
@@ -149,11 +156,21 @@ private:
                   Value first, Value begin, Value end, Value weights);
   void emitTransposedKeys(Value row, Value kvHead, Value first, Value begin,
                           Value end, Value keys);
+  /// Whose scores a row has, and the chunk's first slot.
+  struct ScoreRow {
+    Value row, head, position, first;
+  };
+  /// What the mask adds to the scores of the lanes `seen` from slot k of the
+  /// chunk on.
+  Value loadMask(const ScoreRow &of, Value k, Value seen);
   /// Weights of a row of scores in place; returns their maximum (at least
   /// `floor`) and their sum.
   std::pair<Value, Value> emitSoftmax(Value weights, Value weightRow,
-                                      Value begin, Value end, Range range,
-                                      Value floor);
+                                      const ScoreRow &of, Value begin,
+                                      Value end, Range range, Value floor);
+  /// The sum of a row's weights, which are relative to `maximum`, with its
+  /// head's sink.
+  Value addSink(Value total, Value maximum, Value head);
   /// Σ weights[r][k] · value[first + k] for k in [begin, end), `rows` rows from
   /// weight row 0 on. `start(r, v)` gives the first value of vector v (null:
   /// zero).
@@ -206,7 +223,8 @@ private:
   func::FuncOp func;
   const AttentionSpec &spec;
   const Plan plan;
-  Value query, key, value, lengths, padding, out, scratch, team, tid, nthreads;
+  Value query, key, value, lengths, padding, mask, sinks, out, scratch, team,
+      tid, nthreads;
   Value batch, sequence, capacity, chunks;
   // This thread's scratch.
   Value weights, bias, queryRows, keyColumns, sums, state;
@@ -289,9 +307,31 @@ void AttentionEmitter::emitBias(Value row, Value first) {
   });
 }
 
+Value AttentionEmitter::loadMask(const ScoreRow &of, Value k, Value seen) {
+  Value indices[] = {of.row, of.head, of.position, b.add(of.first, k)};
+  for (unsigned d = 0; d < 4; ++d)
+    if (spec.isShared[d])
+      indices[d] = b.index(0);
+  if (spec.isShared[3])
+    return b.broadcast(b.load(mask, indices), plan.lanes);
+  return b.loadMasked(mask, indices, seen);
+}
+
+Value AttentionEmitter::addSink(Value total, Value maximum, Value head) {
+  Value sink = b.mulf(b.load(sinks, {head}), b.f32(log2e));
+  // The vector exponential, of one number.
+  Value shift = b.broadcast(b.subf(sink, maximum), plan.lanes);
+  Value weight = vector::ExtractOp::create(b, emitExp2(b, shift), 0);
+  // A query that sees no key stays one.
+  Value none = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, total,
+                                     b.like(total, 0.0));
+  return b.select(none, total, b.addf(total, weight));
+}
+
 std::pair<Value, Value>
-AttentionEmitter::emitSoftmax(Value weights, Value weightRow, Value begin,
-                              Value end, Range range, Value floor) {
+AttentionEmitter::emitSoftmax(Value weights, Value weightRow,
+                              const ScoreRow &of, Value begin, Value end,
+                              Range range, Value floor) {
   // `range` is relative to the chunk; lanes outside it become −∞.
   SmallVector<int32_t> steps;
   for (int32_t i = 0; i < plan.lanes; ++i)
@@ -313,11 +353,18 @@ AttentionEmitter::emitSoftmax(Value weights, Value weightRow, Value begin,
         Value s = b.loadVector(weights, {weightRow, k}, plan.lanes);
         if (spec.softcap > 0)
           s = b.mulf(emitTanh(b, s), b.like(s, spec.softcap * log2e));
-        if (spec.padding)
-          s = b.addf(s, b.loadVector(bias, {b.index(0), k}, plan.lanes));
         Value at = arith::AddIOp::create(b, splatIndex(k), iota);
         Value seen =
             arith::CmpIOp::create(b, arith::CmpIPredicate::slt, at, limit);
+        if (spec.mask) {
+          Value m = loadMask(of, k, seen);
+          Value shown =
+              arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, m, hidden);
+          s = b.fma(m, b.like(m, log2e), s);
+          s = b.select(shown, b.maxf(s, b.like(s, lowestScore)), hidden);
+        }
+        if (spec.padding)
+          s = b.addf(s, b.loadVector(bias, {b.index(0), k}, plan.lanes));
         if (low)
           seen = b.both(seen, arith::CmpIOp::create(
                                   b, arith::CmpIPredicate::sge, at, low));
@@ -532,7 +579,8 @@ void AttentionEmitter::emitFewItem(Value row, Value chunk, Value kvHead) {
         emitScores(queries, row, kvHead, first, begin, end, weights);
         b.loop(b.index(0), b.index(rows), 1, [&](Value r) {
           auto [maximum, total] =
-              emitSoftmax(weights, r, begin, end, relative, b.f32(noMaximum));
+              emitSoftmax(weights, r, {row, b.add(head, r), position, first},
+                          begin, end, relative, b.f32(noMaximum));
           Value at =
               b.add(b.mul(b.add(b.add(row0, head), r), chunksPadded), chunk);
           b.store(maximum, maxima, {at});
@@ -600,7 +648,8 @@ void AttentionEmitter::emitMerge() {
       }
       return next;
     });
-    storeRow(sums[0], row, position, head,
+    Value total = spec.sinks ? addSink(sums[0], maximum, head) : sums[0];
+    storeRow(total, row, position, head,
              [&](int64_t v) { return sums[1 + v]; });
   });
 }
@@ -716,11 +765,13 @@ void AttentionEmitter::emitManyItem(Value row, Value kvHead, Value firstQuery) {
 
       b.loop(zero, b.index(tileRows), 1, [&](Value i) {
         Value r = b.add(r0, i);
-        Range range = visible(row, length, place(r).first);
+        auto [position, head] = place(r);
+        Range range = visible(row, length, position);
         Range relative = {b.sub(range.begin, first), b.sub(range.end, first)};
         Value before = b.load(state, {r, zero});
         auto [maximum, total] =
-            emitSoftmax(weights, i, tileBegin, tileEnd, relative, before);
+            emitSoftmax(weights, i, {row, head, position, first}, tileBegin,
+                        tileEnd, relative, before);
         Value factor = emitExp2(b, b.subf(before, maximum));
         b.store(maximum, state, {r, zero});
         b.store(b.fma(b.load(state, {r, one}), factor, total), state, {r, one});
@@ -746,6 +797,8 @@ void AttentionEmitter::emitManyItem(Value row, Value kvHead, Value firstQuery) {
   b.loop(zero, rows, 1, [&](Value r) {
     auto [position, head] = place(r);
     Value total = b.load(state, {r, one});
+    if (spec.sinks)
+      total = addSink(total, b.load(state, {r, zero}), head);
     storeRow(total, row, position, head, [&](int64_t v) {
       return b.loadVector(sums, {r, b.index(v * plan.valueLanes)},
                           plan.valueLanes);

@@ -58,14 +58,17 @@ static FloatType packedFloat(Type type) {
 
 std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
   auto codes = dyn_cast<RankedTensorType>(description.codes.getType());
+  int64_t rank = description.rank;
   if (!codes || !codes.getElementType().isSignlessInteger() ||
-      (!description.placement && codes.getRank() != 2))
+      (rank != 2 && rank != 3) ||
+      (!description.placement && codes.getRank() != rank))
     return nullptr;
   // A sparse panel has the code 0 where none is kept: not that of zero where
   // there are zero points.
   auto leaf = description.placement && !description.zeros
                   ? std::make_shared<SparseLeaf>()
                   : std::make_shared<CodeLeaf>();
+  leaf->batched = rank == 3;
   leaf->bits = codes.getElementTypeBitWidth();
   leaf->isUnsigned = description.isUnsigned;
   leaf->rowBlock = description.rowBlock;
@@ -75,7 +78,7 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
     return nullptr;
   if (description.scales) {
     auto scales = dyn_cast<RankedTensorType>(description.scales.getType());
-    if (!scales || scales.getRank() != 2)
+    if (!scales || scales.getRank() != rank)
       return nullptr;
     leaf->scaleType = packedFloat(scales.getElementType());
     leaf->operands.push_back(description.scales);
@@ -84,7 +87,7 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
   }
   if (description.zeros) {
     auto zeros = dyn_cast<RankedTensorType>(description.zeros.getType());
-    if (!zeros || zeros.getRank() != 2)
+    if (!zeros || zeros.getRank() != rank)
       return nullptr;
     // What places without a code get has to be one.
     if (description.placement &&

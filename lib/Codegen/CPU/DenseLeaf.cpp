@@ -21,15 +21,18 @@ using namespace miura::codegen;
 /// Columns of a unit, which is a block too: what a loop's body takes.
 static constexpr int64_t unitColumns = 4;
 
-std::shared_ptr<PanelLeaf> DenseLeaf::get(Value value, Placement placement) {
+std::shared_ptr<PanelLeaf> DenseLeaf::get(Value value, int64_t rank,
+                                          Placement placement) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || (!placement && type.getRank() != 2))
+  if (!type || (rank != 2 && rank != 3) ||
+      (!placement && type.getRank() != rank))
     return nullptr;
   Type element = type.getElementType();
   if (!element.isF32() && !element.isF16() && !element.isBF16())
     return nullptr;
   auto leaf = std::make_shared<DenseLeaf>();
   leaf->element = element;
+  leaf->batched = rank == 3;
   leaf->operands = {value};
   if (placement) {
     leaf->operands.push_back(placement.index);

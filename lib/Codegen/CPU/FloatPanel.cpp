@@ -33,13 +33,15 @@ Value PanelOperand::panelColumns(KernelBuilder &b, Value bytes) const {
 }
 Value PanelOperand::allPanelBytes(KernelBuilder &b) const {
   Value bytes = memref::DimOp::create(b, memory, 0);
-  return b.sub(bytes, b.index(layout.headerBytes));
+  bytes = b.sub(bytes, b.index(layout.headerBytes));
+  return matrices ? b.div(bytes, matrices) : bytes;
 }
-Value PanelOperand::panelStart(KernelBuilder &b, Value panel,
-                               Value columns) const {
+Value PanelOperand::panelStart(KernelBuilder &b, Value panel, Value columns,
+                               Value matrix) const {
   Value bytes = layout.isIndexed ? b.mul(b.add(blocks(b, columns), 1), 4)
                                  : panelBytes(b, columns);
-  return b.add(b.mul(panel, bytes), layout.headerBytes);
+  Value start = b.add(b.mul(panel, bytes), layout.headerBytes);
+  return matrix ? b.add(start, b.mul(matrix, allPanelBytes(b))) : start;
 }
 Value PanelOperand::blockStart(KernelBuilder &b, Value panelStart,
                                Value block) const {

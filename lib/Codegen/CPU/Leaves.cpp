@@ -37,11 +37,16 @@ PanelLeaf::packAll(ArrayRef<PackOperand> sources, const IsaRow &row,
 namespace {
 using LeafPtr = std::shared_ptr<PanelLeaf>;
 
+int64_t getRank(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type ? type.getRank() : 0;
+}
+
 /// The leaf of `value`, whether it fits or not.
 LeafPtr findLeaf(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op || op->hasTrait<OpTrait::ConstantLike>())
-    return DenseLeaf::get(value);
+    return DenseLeaf::get(value, getRank(value));
   auto leaf = dyn_cast<DecodableLeaf>(op);
   return leaf ? leaf.getPanelLeaf() : nullptr;
 }
@@ -82,7 +87,7 @@ static void describeCodes(CodeLeaf::Description &description) {
     // Places without a code are those of zero, or there is no panel.
     if (unprune.getFill() != description.zeros ||
         (unprune.getFill() &&
-         unprune.getFillBlock() !=
+         unprune.getFillBlock().take_back(2) !=
              ArrayRef<int64_t>{description.rowBlock, description.columnBlock}))
       return;
     description.codes = unprune.getValues();
@@ -92,7 +97,7 @@ static void describeCodes(CodeLeaf::Description &description) {
 
 struct WeightModel : DecodableLeaf::ExternalModel<WeightModel, WeightOp> {
   LeafPtr getPanelLeaf(Operation *op) const {
-    return DenseLeaf::get(op->getResult(0));
+    return DenseLeaf::get(op->getResult(0), getRank(op->getResult(0)));
   }
 };
 
@@ -100,12 +105,16 @@ struct DequantizeModel
     : DecodableLeaf::ExternalModel<DequantizeModel, DequantizeOp> {
   LeafPtr getPanelLeaf(Operation *op) const {
     auto dequantize = cast<DequantizeOp>(op);
-    if (dequantize.getBlock().size() != 2)
+    ArrayRef<int64_t> block = dequantize.getBlock();
+    // Matrices of a batch have their own scales or share them all.
+    if (block.size() < 2 || block.size() > 3 ||
+        (block.size() == 3 && block[0] > 1))
       return nullptr;
     CodeLeaf::Description description{
-        dequantize.getCodes(),    dequantize.getScales(),
-        dequantize.getZeros(),    dequantize.getBlock()[0],
-        dequantize.getBlock()[1], dequantize.getIsUnsigned()};
+        dequantize.getCodes(), dequantize.getScales(),
+        dequantize.getZeros(), block[block.size() - 2],
+        block.back(),          dequantize.getIsUnsigned()};
+    description.rank = block.size();
     describeCodes(description);
     return CodeLeaf::get(description);
   }
@@ -115,6 +124,7 @@ struct DequantizeModel
 struct LookupModel : DecodableLeaf::ExternalModel<LookupModel, LookupOp> {
   LeafPtr getPanelLeaf(Operation *op) const {
     CodeLeaf::Description description{op->getResult(0), {}, {}, 0, 0, true};
+    description.rank = getRank(op->getResult(0));
     describeCodes(description);
     return description.table ? CodeLeaf::get(description) : nullptr;
   }
@@ -131,16 +141,18 @@ struct UnpruneModel : DecodableLeaf::ExternalModel<UnpruneModel, UnpruneOp> {
       return values.getDefiningOp<WeightExpression>() &&
                      !values.getDefiningOp<WeightOp>()
                  ? nullptr
-                 : DenseLeaf::get(values, placement);
+                 : DenseLeaf::get(values, getRank(op->getResult(0)), placement);
     // The code 0 has to stand for zero, and a block of kept columns for a block
     // of columns.
     ArrayRef<int64_t> block = dequantize.getBlock(), group = placement.group;
-    if (dequantize.getZeros() || !placement.isGroups() || block.size() != 2 ||
-        block[1] % group[0] != 0)
+    int64_t rank = block.size();
+    if (dequantize.getZeros() || !placement.isGroups() || rank < 2 ||
+        rank > 3 || (rank == 3 && block[0] > 1) || block.back() % group[0] != 0)
       return nullptr;
-    return CodeLeaf::get({dequantize.getCodes(), dequantize.getScales(),
-                          Value(), block[0], block[1] / group[0] * group[1],
-                          dequantize.getIsUnsigned(), placement});
+    return CodeLeaf::get(
+        {dequantize.getCodes(), dequantize.getScales(), Value(),
+         block[rank - 2], block.back() / group[0] * group[1],
+         dequantize.getIsUnsigned(), placement, Value(), rank});
   }
 };
 
@@ -160,9 +172,10 @@ struct TransposeModel
 };
 } // namespace
 
-std::shared_ptr<PanelLeaf> miura::codegen::getPanelLeaf(Value value) {
+std::shared_ptr<PanelLeaf> miura::codegen::getPanelLeaf(Value value,
+                                                        bool isBatched) {
   LeafPtr leaf = findLeaf(value);
-  if (!leaf || !leaf->fits())
+  if (!leaf || !leaf->fits() || leaf->isBatched() != isBatched)
     return nullptr;
   // Bytes that are stored, not what an expression makes of some.
   for (Value operand : leaf->getOperands())

@@ -30,6 +30,11 @@ struct Placement {
   int64_t columns = 0;
 
   explicit operator bool() const { return !format.empty(); }
+  /// As PanelLeaf has them.
+  int64_t getMatrices(llvm::ArrayRef<PackOperand> sources) const;
+  llvm::SmallVector<PackOperand> getMatrix(llvm::ArrayRef<PackOperand> sources,
+                                           int64_t matrix,
+                                           std::vector<uint8_t> &storage) const;
   bool isGroups() const { return format == "nm"; }
   std::string getKey() const;
   /// The weight's rows and columns as stored. Where `columns` is not set, those
@@ -69,11 +74,19 @@ mlir::LogicalResult checkBytes(llvm::ArrayRef<PackOperand> sources,
 /// Floats stored as they are: f32, f16 or bf16, packed `[column][row]`.
 class DenseLeaf : public PanelLeaf {
 public:
-  /// `value` is a tensor of the stored floats, of pruned ones at its places;
-  /// null if its type has no panel.
-  static std::shared_ptr<PanelLeaf> get(mlir::Value value,
+  /// `value` is a tensor of the stored floats, of pruned ones at its places, of
+  /// a weight of `rank` dimensions; null if its type has no panel.
+  static std::shared_ptr<PanelLeaf> get(mlir::Value value, int64_t rank,
                                         Placement placement = {});
 
+  int64_t getMatrices(llvm::ArrayRef<PackOperand> sources) const override {
+    return placement.getMatrices(sources);
+  }
+  llvm::SmallVector<PackOperand>
+  getMatrix(llvm::ArrayRef<PackOperand> sources, int64_t matrix,
+            std::vector<uint8_t> &storage) const override {
+    return placement.getMatrix(sources, matrix, storage);
+  }
   void setShape(int64_t rows, int64_t columns) override {
     placement.columns = transposed ? rows : columns;
   }
@@ -121,10 +134,20 @@ public:
     Placement placement = {};
     /// The values of codes, entries × 1; without one, a code is its value.
     mlir::Value table = {};
+    /// Dimensions of the weight: 3 are a batch.
+    int64_t rank = 2;
   };
   /// Null if no panel fits.
   static std::shared_ptr<PanelLeaf> get(const Description &description);
 
+  int64_t getMatrices(llvm::ArrayRef<PackOperand> sources) const override {
+    return placement.getMatrices(sources);
+  }
+  llvm::SmallVector<PackOperand>
+  getMatrix(llvm::ArrayRef<PackOperand> sources, int64_t matrix,
+            std::vector<uint8_t> &storage) const override {
+    return placement.getMatrix(sources, matrix, storage);
+  }
   void setShape(int64_t rows, int64_t columns) override {
     placement.columns = transposed ? rows : columns;
   }

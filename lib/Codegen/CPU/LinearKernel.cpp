@@ -33,6 +33,9 @@ using namespace miura::codegen;
 /// Into how many parts of columns right · x is split in decode.
 static constexpr int64_t productParts = 8;
 
+/// Rows of x that meet matrices of a batch at a time.
+static constexpr int64_t expertRows = 64;
+
 //===----------------------------------------------------------------------===//
 // Scratch
 //===----------------------------------------------------------------------===//
@@ -210,6 +213,8 @@ private:
   void planScratch();
   void prepareRows();
   void emitProducts();
+  /// Memory for sums of products of as many rows, on the stack: before loops.
+  void allocateProducts(Value rowCount);
   /// For one row or a few.
   void emitDecode();
   void emitTiled();
@@ -227,15 +232,20 @@ private:
   ScratchNeeds needs;
   ShapeClass shape;
 
+  /// The number of the matrix that row m meets; null where there is one.
+  Value matrixOf(Value m);
+
   Value x, out, bias, residual, scratch, team, tid, nthreads;
+  /// Of a batch: each row's matrix, the first row of x among them.
+  Value experts, firstRow;
   SmallVector<PanelOperand> panels;
   Value rows, columns, outputs, panelCount;
   std::optional<ScratchPlan<IrMath>> plan;
   QuantizedRows quantized;
   /// x as f32 leaves meet it: rounded, padded or as it came.
   Value floatRows;
-  /// right · x per term, rows of f32.
-  SmallVector<Value> products;
+  /// right · x per term, rows of f32; and their memory on the stack.
+  SmallVector<Value> products, productSums;
   /// L1 memory for decoded chunks.
   Value buffer;
 };
@@ -251,6 +261,12 @@ void LinearEmitter::bindArguments(func::FuncOp func) {
     bias = *next++;
   if (spec.residual >= 0)
     residual = *next++;
+  if (spec.experts >= 0) {
+    experts = *next++;
+    Value matrices = *next++;
+    for (PanelOperand &panel : panels)
+      panel.matrices = matrices;
+  }
   out = *next++;
   scratch = *next++;
   team = *next++;
@@ -388,9 +404,9 @@ void LinearEmitter::emitProducts() {
         Value first = b.div(b.mul(blocks, part), productParts);
         Value last = b.div(b.mul(blocks, b.add(part, 1)), productParts);
         b.loop(zero, rows, 1, [&](Value m) {
-          SmallVector<Value> sums =
-              emitFloatPanel(b, right, right.panelStart(b, panel, columns),
-                             columns, first, last, floatRows, m);
+          SmallVector<Value> sums = emitFloatPanel(
+              b, right, right.panelStart(b, panel, columns, matrixOf(m)),
+              columns, first, last, floatRows, m);
           for (auto [g, sum] : llvm::enumerate(sums))
             vector::StoreOp::create(
                 b, sum, parts[i],
@@ -431,11 +447,7 @@ void LinearEmitter::emitProducts() {
       continue;
     Value values = rightOutputs(b, panels[term.right], columns);
     Value width = arith::MaxSIOp::create(b, values, rankOf(term));
-    auto type = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic},
-                                b.getF32Type());
-    Value sums = memref::AllocaOp::create(b, type, ValueRange{rows, width},
-                                          b.getI64IntegerAttr(64));
-    products[i] = memref::CastOp::create(b, b.rowsType(), sums);
+    products[i] = productSums[i];
     b.loop(zero, rows, 1, [&](Value m) {
       Value first = b.mul(m, productParts);
       b.loop(zero, width, b.row.lanes(), [&](Value j) {
@@ -450,8 +462,34 @@ void LinearEmitter::emitProducts() {
   }
 }
 
+void LinearEmitter::allocateProducts(Value rowCount) {
+  productSums.resize(spec.terms.size());
+  for (auto [i, term] : llvm::enumerate(spec.terms)) {
+    if (term.right < 0)
+      continue;
+    Value values = rightOutputs(b, panels[term.right], columns);
+    Value width = arith::MaxSIOp::create(b, values, rankOf(term));
+    auto type = MemRefType::get({ShapedType::kDynamic, ShapedType::kDynamic},
+                                b.getF32Type());
+    Value sums = memref::AllocaOp::create(b, type, ValueRange{rowCount, width},
+                                          b.getI64IntegerAttr(64));
+    productSums[i] = memref::CastOp::create(b, b.rowsType(), sums);
+  }
+}
+
+Value LinearEmitter::matrixOf(Value m) {
+  if (!experts)
+    return {};
+  Value expert =
+      memref::LoadOp::create(b, experts, ValueRange{b.add(firstRow, m)});
+  return arith::IndexCastOp::create(b, b.getIndexType(), expert);
+}
+
 Value LinearEmitter::addNeighbours(Value sum, Value m, Value n, Value mask) {
-  if (bias)
+  if (bias && experts)
+    sum = arith::AddFOp::create(b, sum,
+                                b.loadMasked(bias, {matrixOf(m), n}, mask));
+  else if (bias)
     sum = arith::AddFOp::create(b, sum, b.loadMasked(bias, n, mask));
   if (residual)
     sum = arith::AddFOp::create(b, sum, b.loadMasked(residual, {m, n}, mask));
@@ -487,7 +525,7 @@ void LinearEmitter::emitDecode() {
     };
     for (auto [i, term] : llvm::enumerate(spec.terms)) {
       const PanelOperand &operand = panels[term.leaf];
-      Value offset = operand.panelStart(b, panel, ranks[i]);
+      Value offset = operand.panelStart(b, panel, ranks[i], matrixOf(m));
       if (needs.isDot[term.leaf]) {
         Tile tile =
             emitDotPanel(b, operand, offset, columns, quantized, sums[i],
@@ -607,13 +645,40 @@ void LinearEmitter::emit() {
     if (bytes > 0)
       buffer = b.stackBytes(bytes);
   }
-  planScratch();
-  prepareRows();
-  emitProducts();
-  if (shape == ShapeClass::Tiled)
-    emitTiled();
-  else
-    emitDecode();
+  auto emitRows = [&] {
+    planScratch();
+    prepareRows();
+    emitProducts();
+    if (shape == ShapeClass::Tiled)
+      emitTiled();
+    else
+      emitDecode();
+  };
+  if (!experts) {
+    if (shape != ShapeClass::Tiled)
+      allocateProducts(rows);
+    return emitRows();
+  }
+  // Each row has another matrix. Some rows at a time: those of one expert find
+  // its panel in the cache, and the sums of products their place on the stack.
+  Value all = rows, allX = x, allOut = out;
+  allocateProducts(b.index(expertRows));
+  b.loop(b.index(0), all, expertRows, [&](Value first) {
+    firstRow = first;
+    rows = b.min(b.index(expertRows), b.sub(all, first));
+    auto cut = [&](Value memory, Value width) -> Value {
+      return memref::SubViewOp::create(
+          b, b.rowsType(), memory,
+          ArrayRef<OpFoldResult>{first, b.getIndexAttr(0)},
+          ArrayRef<OpFoldResult>{rows, width},
+          ArrayRef<OpFoldResult>{b.getIndexAttr(1), b.getIndexAttr(1)});
+    };
+    x = cut(allX, columns);
+    out = cut(allOut, outputs);
+    emitRows();
+    // The scratch is used again.
+    barrier();
+  });
 }
 
 LogicalResult miura::codegen::emitLinearKernel(OpBuilder &builder,

@@ -31,7 +31,9 @@ Value miura::codegen::expandLinear(OpBuilder &builder, Value x, Value weight,
       return result;
   auto xType = cast<RankedTensorType>(x.getType());
   SmallVector<int64_t> shape(xType.getShape());
-  shape.back() = cast<RankedTensorType>(weight.getType()).getDimSize(0);
+  // Of a batch, rows of each matrix.
+  shape.back() =
+      cast<RankedTensorType>(weight.getType()).getShape().take_back(2)[0];
   return LinearOp::create(builder, weight.getLoc(), xType.clone(shape), x,
                           weight,
                           /*bias=*/Value(), builder.getStringAttr(""), compute);
@@ -93,15 +95,29 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
     if (spec->residual < 0)
       return decline("its sum has no operand of the kernel");
   }
-  auto linear = root.getDefiningOp<LinearOp>();
-  if (!linear)
+  Value input, weight, bias;
+  auto read = [&](auto linear) {
+    spec->compute = linear.getCompute();
+    input = linear.getInput();
+    weight = linear.getWeight();
+    bias = linear.getBias();
+  };
+  if (auto linear = root.getDefiningOp<LinearOp>()) {
+    read(linear);
+  } else if (auto linear = root.getDefiningOp<ExpertLinearOp>()) {
+    read(linear);
+    spec->experts = argument(linear.getExperts());
+    if (spec->experts < 0)
+      return decline("the experts are computed in the kernel");
+  } else {
     return decline("its root is not a linear");
-  spec->compute = linear.getCompute();
-  spec->x = argument(linear.getInput());
+  }
+  bool isBatched = spec->experts >= 0;
+  spec->x = argument(input);
   if (spec->x < 0)
     return decline("the linear's input is computed in the kernel");
-  if (linear.getBias()) {
-    spec->bias = argument(linear.getBias());
+  if (bias) {
+    spec->bias = argument(bias);
     if (spec->bias < 0)
       return decline("the bias is computed in the kernel");
   }
@@ -117,15 +133,14 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
            getElementTypeOrSelf(block.getArgument(position).getType()).isF32();
   };
   if (!isF32(spec->x) || !isF32(spec->bias) || !isF32(spec->residual) ||
-      !getElementTypeOrSelf(linear.getResult().getType()).isF32())
+      !getElementTypeOrSelf(root.getType()).isF32())
     return decline("activations are not f32");
 
-  OpBuilder builder(linear);
-  Value sum = expandLinear(builder, linear.getInput(), linear.getWeight(),
-                           linear.getCompute());
+  OpBuilder builder(root.getDefiningOp());
+  Value sum = expandLinear(builder, input, weight, spec->compute);
   std::string why;
   auto addLeaf = [&](Value weight, bool right, bool isFactor) -> int {
-    std::shared_ptr<PanelLeaf> panel = getPanelLeaf(weight);
+    std::shared_ptr<PanelLeaf> panel = getPanelLeaf(weight, isBatched);
     if (!panel) {
       why = "no panel decodes ";
       if (Operation *op = weight.getDefiningOp())
@@ -134,7 +149,9 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
         why += "a weight of this type";
       return -1;
     }
-    if (isFactor)
+    // Matrices of a batch are found by their size, and factors by their
+    // columns.
+    if (isFactor || isBatched)
       if (auto unindexed = panel->getUnindexed())
         panel = unindexed;
     LinearLeaf leaf{panel, right ? panel->getNarrowGroups() : 4u, {}};
@@ -143,8 +160,7 @@ std::unique_ptr<LinearSpec> miura::codegen::analyzeLinear(KernelOp kernel,
     spec->leaves.push_back(std::move(leaf));
     return spec->leaves.size() - 1;
   };
-  std::optional<SmallVector<TermWeights>> terms =
-      getTerms(sum, linear.getInput(), &why);
+  std::optional<SmallVector<TermWeights>> terms = getTerms(sum, input, &why);
   if (!terms)
     return decline(why);
   for (const TermWeights &weights : *terms) {
@@ -173,10 +189,17 @@ FunctionType miura::codegen::getLinearKernelType(MLIRContext *context,
   auto bytes = MemRefType::get({dynamic}, b.getI8Type());
   SmallVector<Type> inputs{rows};
   inputs.append(spec.leaves.size(), bytes);
+  bool isBatched = spec.experts >= 0;
   if (spec.bias >= 0)
-    inputs.push_back(MemRefType::get({dynamic}, b.getF32Type()));
+    inputs.push_back(MemRefType::get(
+        SmallVector<int64_t>(isBatched ? 2 : 1, dynamic), b.getF32Type()));
   if (spec.residual >= 0)
     inputs.push_back(rows);
+  if (isBatched) {
+    Type experts = spec.owner->getArgument(spec.experts).getType();
+    inputs.push_back(MemRefType::get({dynamic}, getElementTypeOrSelf(experts)));
+    inputs.push_back(b.getIndexType());
+  }
   inputs.push_back(rows);
   inputs.push_back(bytes);
   inputs.append(3, b.getIndexType());

@@ -35,6 +35,81 @@ static std::pair<int64_t, int64_t> getBitmapShape(RankedTensorType type) {
   return {rows, llvm::divideCeil(bits, 8)};
 }
 
+/// The part of `operand` that is of one of `matrices` along its first
+/// dimension; one that has them all in common stays.
+static PackOperand takeSlice(const PackOperand &operand, int64_t first,
+                             int64_t count) {
+  ArrayRef<int64_t> shape = operand.type.getShape();
+  SmallVector<int64_t> cut(shape);
+  cut[0] = count;
+  int64_t bytes = shape[0] == 0 ? 0 : operand.bytes.size() / shape[0];
+  return {RankedTensorType::get(cut, operand.type.getElementType()),
+          operand.bytes.slice(first * bytes, count * bytes)};
+}
+
+/// One of the matrices of a tensor of rank 3.
+static PackOperand takeMatrix(const PackOperand &operand, int64_t matrix) {
+  // Scales of all matrices.
+  if (operand.type.getDimSize(0) == 1)
+    matrix = 0;
+  PackOperand slice = takeSlice(operand, matrix, 1);
+  slice.type = RankedTensorType::get(slice.type.getShape().drop_front(),
+                                     slice.type.getElementType());
+  return slice;
+}
+
+int64_t Placement::getMatrices(ArrayRef<PackOperand> sources) const {
+  return (*this ? sources.back() : sources.front()).type.getDimSize(0);
+}
+
+SmallVector<PackOperand>
+Placement::getMatrix(ArrayRef<PackOperand> sources, int64_t matrix,
+                     std::vector<uint8_t> &storage) const {
+  SmallVector<PackOperand> result;
+  for (auto [i, source] : llvm::enumerate(sources)) {
+    if (i != 0 || !*this || isGroups()) {
+      // A codebook has two dimensions.
+      result.push_back(source.type.getRank() == 3 ? takeMatrix(source, matrix)
+                                                  : source);
+      continue;
+    }
+    // Kept values of the matrices before are counted.
+    const PackOperand &index = sources.back();
+    int64_t bytes = index.bytes.size() / index.type.getDimSize(0);
+    auto count = [&](int64_t first, int64_t last) {
+      int64_t bits = 0;
+      for (uint8_t byte :
+           index.bytes.slice(first * bytes, (last - first) * bytes))
+        bits += llvm::popcount(byte);
+      return bits;
+    };
+    int64_t all = source.type.getDimSize(0);
+    int64_t before = std::min(count(0, matrix), all);
+    int64_t kept = std::min(count(matrix, matrix + 1), all - before);
+    unsigned bits = source.type.getElementTypeBitWidth();
+    if (source.type.getRank() != 1) {
+      result.push_back(takeSlice(source, before, kept));
+      continue;
+    }
+    auto type = RankedTensorType::get({kept}, source.type.getElementType());
+    if (before * bits % 8 == 0) {
+      result.push_back({type, source.bytes.drop_front(before * bits / 8)});
+      continue;
+    }
+    // A stream that begins within a byte is moved to a byte's begin.
+    int64_t skipped = before * bits / 8, shift = before * bits % 8;
+    int64_t size = llvm::divideCeil(kept * bits, 8);
+    storage.resize(size);
+    for (int64_t j = 0; j < size; ++j) {
+      size_t at = skipped + j;
+      unsigned next = at + 1 < source.bytes.size() ? source.bytes[at + 1] : 0;
+      storage[j] = (uint8_t)((source.bytes[at] | next << 8) >> shift);
+    }
+    result.push_back({type, storage});
+  }
+  return result;
+}
+
 std::pair<int64_t, int64_t>
 Placement::getShape(const PackOperand &values, const PackOperand &index) const {
   if (isGroups()) {

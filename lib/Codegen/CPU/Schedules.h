@@ -24,16 +24,18 @@ struct PanelOperand {
   const PanelLeaf *leaf;
   PanelLayout layout;
   mlir::Value memory;
+  /// How many matrices of a batch the memory has; null for one that is none.
+  mlir::Value matrices = {};
 
   /// Bytes of a panel of `columns` columns, and how many columns (of whole
   /// blocks) a panel of `bytes` has. Of layouts that are not indexed.
   mlir::Value panelBytes(KernelBuilder &b, mlir::Value columns) const;
   mlir::Value panelColumns(KernelBuilder &b, mlir::Value bytes) const;
-  /// Bytes of all panels.
+  /// Bytes of all panels (of a matrix).
   mlir::Value allPanelBytes(KernelBuilder &b) const;
-  /// Where panel number `panel` is found: what the next two take.
+  /// Where panel number `panel` (of a matrix) is found: what the next two take.
   mlir::Value panelStart(KernelBuilder &b, mlir::Value panel,
-                         mlir::Value columns) const;
+                         mlir::Value columns, mlir::Value matrix = {}) const;
   mlir::Value blockStart(KernelBuilder &b, mlir::Value panelStart,
                          mlir::Value block) const;
   mlir::Value tailStart(KernelBuilder &b, mlir::Value panelStart,

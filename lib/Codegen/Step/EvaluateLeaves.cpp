@@ -70,8 +70,8 @@ struct EvaluateLeaves
       StringRef id;
     };
     SmallVector<Part> missing;
-    auto need = [&](Value value, StringRef id) {
-      if (!getPanelLeaf(value) && isWeightExpression(value))
+    auto need = [&](Value value, StringRef id, bool isBatched = false) {
+      if (!getPanelLeaf(value, isBatched) && isWeightExpression(value))
         missing.push_back({value, id});
     };
     getOperation().walk([&](Operation *op) {
@@ -80,6 +80,10 @@ struct EvaluateLeaves
         for (Value part : getParts(builder, linear.getInput(),
                                    linear.getWeight(), linear.getCompute()))
           need(part, linear.getId());
+      } else if (auto linear = dyn_cast<ExpertLinearOp>(op)) {
+        for (Value part : getParts(builder, linear.getInput(),
+                                   linear.getWeight(), linear.getCompute()))
+          need(part, linear.getId(), /*isBatched=*/true);
       } else if (auto embedding = dyn_cast<EmbeddingOp>(op)) {
         need(embedding.getWeight(), embedding.getId());
       }

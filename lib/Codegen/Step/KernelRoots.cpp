@@ -113,6 +113,12 @@ public:
       operands.push_back({asDynamic(b, input(spec->bias))});
     if (spec->residual >= 0)
       operands.push_back({asRows(b, input(spec->residual))});
+    if (spec->experts >= 0) {
+      operands.push_back({asVector(b, input(spec->experts))});
+      int64_t matrices =
+          kernel->getAttrOfType<IntegerAttr>(kMatricesAttrName).getInt();
+      operands.push_back({arith::ConstantIndexOp::create(b, loc, matrices)});
+    }
     operands.push_back({asRows(b, kernel.getOutputs()[0]), true});
     // Scratch: fixed + rows · perRow.
     Value rows = memref::DimOp::create(b, loc, x, 0);
@@ -182,6 +188,23 @@ public:
   }
 };
 
+/// One schedule for any number of rows: each has a matrix of its own.
+class ExpertLinearRoot : public LinearRoot {
+public:
+  StringRef getName() const override { return "expert_linear"; }
+  bool matches(KernelOp kernel) const override {
+    return static_cast<bool>(findOp<ExpertLinearOp>(kernel));
+  }
+  FailureOr<func::FuncOp> emit(KernelOp kernel, const IsaRow &row,
+                               Create create) const override {
+    OpBuilder b(kernel.getContext());
+    func::FuncOp func = create("");
+    if (failed(emitLinearKernel(b, func, kernel, row, ShapeClass::Small)))
+      return failure();
+    return func;
+  }
+};
+
 //===----------------------------------------------------------------------===//
 // Attention
 //===----------------------------------------------------------------------===//
@@ -209,6 +232,12 @@ public:
     spec.softcap = op.getSoftcap().convertToDouble();
     spec.padding = static_cast<bool>(op.getPadding());
     spec.blindMean = op.getBlindMean();
+    spec.sinks = static_cast<bool>(op.getSinks());
+    spec.mask = static_cast<bool>(op.getMask());
+    if (spec.mask)
+      for (unsigned d = 0; d < 4; ++d)
+        spec.isShared[d] =
+            cast<RankedTensorType>(op.getMask().getType()).getDimSize(d) == 1;
     return spec;
   }
 
@@ -232,6 +261,10 @@ public:
     operands.push_back({asDynamic(b, getInput(kernel, op.getLengths()))});
     if (op.getPadding())
       operands.push_back({asDynamic(b, getInput(kernel, op.getPadding()))});
+    if (op.getMask())
+      operands.push_back({asDynamic(b, getInput(kernel, op.getMask()))});
+    if (op.getSinks())
+      operands.push_back({asVector(b, getInput(kernel, op.getSinks()))});
     operands.push_back({asDynamic(b, kernel.getOutputs()[0], {2}), true});
     auto dim = [&](Value memref, int64_t d) -> Value {
       return memref::DimOp::create(b, loc, memref, d);
@@ -460,6 +493,7 @@ public:
 
 const KernelRoot *miura::findKernelRoot(KernelOp kernel) {
   static const LinearRoot linear;
+  static const ExpertLinearRoot experts;
   static const AttentionRoot attention;
   static const AppendRoot append;
   static const RopeRoot rope;
@@ -468,9 +502,9 @@ const KernelRoot *miura::findKernelRoot(KernelOp kernel) {
   static const SiluMulRoot silu;
   static const TakeLastRoot last;
   static const EmbeddingRoot embedding;
-  static const KernelRoot *const roots[] = {&linear, &attention, &append,
-                                            &rope,   &norm,      &layerNorm,
-                                            &silu,   &last,      &embedding};
+  static const KernelRoot *const roots[] = {
+      &linear, &experts,   &attention, &append, &rope,
+      &norm,   &layerNorm, &silu,      &last,   &embedding};
   for (const KernelRoot *root : roots)
     if (root->matches(kernel))
       return root;

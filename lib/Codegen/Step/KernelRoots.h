@@ -21,6 +21,9 @@
 
 namespace miura {
 
+/// How many matrices a kernel's experts choose among.
+inline constexpr llvm::StringLiteral kMatricesAttrName = "miura.matrices";
+
 /// An argument of a kernel function, and whether the function writes it.
 struct KernelOperand {
   mlir::Value value;

@@ -13,6 +13,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "KernelRoots.h"
 #include "miura/Codegen/CPU/Kernels.h"
 #include "miura/Codegen/Step/Passes.h"
 #include "miura/Codegen/Step/StepSignature.h"
@@ -117,6 +118,9 @@ public:
 
 private:
   LogicalResult packKernel(KernelOp kernel, Value weights);
+  /// Writes a leaf's packed bytes: of a batch, matrix after matrix.
+  FailureOr<Blob> packLeaf(const LinearLeaf &leaf,
+                           ArrayRef<PackOperand> sources, Location loc);
   /// The stored bytes of a constant or a weight; `storage` keeps those that
   /// have to be made.
   FailureOr<PackOperand> getSource(Value value, Location loc,
@@ -220,13 +224,68 @@ FailureOr<Blob> Packer::writeRaw(Value value, Location loc) {
   return blob;
 }
 
+/// The shape of a leaf, or of each matrix of one that is a batch.
+static std::pair<int64_t, int64_t>
+getMatrixShape(const PanelLeaf &panel, ArrayRef<PackOperand> sources) {
+  if (!panel.isBatched())
+    return panel.getShape(sources);
+  std::vector<uint8_t> storage;
+  return panel.getShape(panel.getMatrix(sources, 0, storage));
+}
+
+FailureOr<Blob> Packer::packLeaf(const LinearLeaf &leaf,
+                                 ArrayRef<PackOperand> sources, Location loc) {
+  const PanelLeaf &panel = *leaf.panel;
+  auto [rows, columns] = getMatrixShape(panel, sources);
+  PanelLayout layout = panel.getLayout(row, leaf.groups);
+  bool isBatched = panel.isBatched();
+  if (!isBatched && (layout.isIndexed || layout.headerBytes != 0)) {
+    auto out = panel.packAll(sources, row, leaf.groups, loc);
+    if (failed(out))
+      return failure();
+    int64_t size = out->size();
+    Blob blob{file.begin(size), size};
+    file.append(*out);
+    return blob;
+  }
+  int64_t panels = PanelLeaf::getPanels(rows, row, leaf.groups);
+  int64_t panelBytes = layout.panelBytes(columns);
+  if (isBatched) {
+    // A matrix at a time, behind the header that all have.
+    int64_t matrices = panel.getMatrices(sources);
+    int64_t size = layout.headerBytes + matrices * panels * panelBytes;
+    Blob blob{file.begin(size), size};
+    for (int64_t m = 0; m < matrices; ++m) {
+      std::vector<uint8_t> storage;
+      auto out = panel.packAll(panel.getMatrix(sources, m, storage), row,
+                               leaf.groups, loc);
+      if (failed(out))
+        return failure();
+      file.append(ArrayRef(*out).drop_front(m ? layout.headerBytes : 0));
+    }
+    return blob;
+  }
+  Blob blob{file.begin(panels * panelBytes), panels * panelBytes};
+  int64_t step = std::max<int64_t>(1, kPackBytes / panelBytes);
+  std::vector<uint8_t> out;
+  for (int64_t p = 0; p < panels; p += step) {
+    int64_t end = std::min(panels, p + step);
+    out.assign((end - p) * panelBytes, 0);
+    if (failed(panel.pack(sources, row, leaf.groups, p, end, out, loc)))
+      return failure();
+    file.append(out);
+  }
+  return blob;
+}
+
 LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
   Location loc = kernel.getLoc();
   SmallVector<LinearLeaf> leaves;
   std::unique_ptr<LinearSpec> spec;
   Block &body = kernel.getBody().front();
   auto embeddings = body.getOps<EmbeddingOp>();
-  if (!body.getOps<LinearOp>().empty()) {
+  if (!body.getOps<LinearOp>().empty() ||
+      !body.getOps<ExpertLinearOp>().empty()) {
     std::string reason;
     spec = analyzeLinear(kernel, &reason);
     if (!spec)
@@ -282,7 +341,13 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
       if (term.right >= 0)
         leaves[term.leaf].panel->setShape(
             outputs,
-            leaves[term.right].panel->getShape(sources[term.right]).first);
+            getMatrixShape(*leaves[term.right].panel, sources[term.right])
+                .first);
+  if (spec && spec->experts >= 0)
+    kernel->setAttr(
+        kMatricesAttrName,
+        Builder(kernel.getContext())
+            .getI64IntegerAttr(leaves[0].panel->getMatrices(sources[0])));
 
   OpBuilder b(kernel);
   SmallVector<int64_t> ranks(leaves.size(), 0), widths(leaves.size(), 0);
@@ -292,32 +357,16 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
     std::string key;
     llvm::raw_string_ostream(key)
         << leaf.groups << ' ' << leaf.panel->getKey() << keys[i];
-    auto [rows, columns] = leaf.panel->getShape(sources[i]);
+    auto [rows, columns] = getMatrixShape(*leaf.panel, sources[i]);
     PanelLayout layout = leaf.panel->getLayout(row, leaf.groups);
     ranks[i] = rows;
     widths[i] = llvm::divideCeil(columns, layout.blockColumns);
     auto [it, isNew] = blobs.try_emplace(key);
-    if (isNew && (layout.isIndexed || layout.headerBytes != 0)) {
-      auto out = leaf.panel->packAll(sources[i], row, leaf.groups, loc);
-      if (failed(out))
+    if (isNew) {
+      FailureOr<Blob> blob = packLeaf(leaf, sources[i], loc);
+      if (failed(blob))
         return failure();
-      int64_t size = out->size();
-      it->second = {file.begin(size), size};
-      file.append(*out);
-    } else if (isNew) {
-      int64_t panels = PanelLeaf::getPanels(rows, row, leaf.groups);
-      int64_t panelBytes = layout.panelBytes(columns);
-      it->second = {file.begin(panels * panelBytes), panels * panelBytes};
-      int64_t step = std::max<int64_t>(1, kPackBytes / panelBytes);
-      std::vector<uint8_t> out;
-      for (int64_t p = 0; p < panels; p += step) {
-        int64_t end = std::min(panels, p + step);
-        out.assign((end - p) * panelBytes, 0);
-        if (failed(leaf.panel->pack(sources[i], row, leaf.groups, p, end, out,
-                                    loc)))
-          return failure();
-        file.append(out);
-      }
+      it->second = *blob;
     }
     Value view =
         createView(b, loc, weights, it->second,
@@ -345,7 +394,9 @@ LogicalResult Packer::packKernel(KernelOp kernel, Value weights) {
     ScratchSize size;
     for (ShapeClass shape :
          {ShapeClass::Decode, ShapeClass::Small, ShapeClass::Tiled}) {
-      if (shape == ShapeClass::Small && !getSmallRows(*spec, row))
+      if (spec->experts >= 0
+              ? shape != ShapeClass::Small
+              : shape == ShapeClass::Small && !getSmallRows(*spec, row))
         continue;
       ScratchSize one = getLinearScratch(*spec, row, shape, columns, ranks);
       size.fixed = std::max(size.fixed, one.fixed);

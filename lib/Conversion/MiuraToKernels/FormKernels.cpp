@@ -153,8 +153,16 @@ static std::optional<Group> formGroup(Operation *op) {
     }
     return group;
   }
+  if (auto linear = dyn_cast<ExpertLinearOp>(op)) {
+    llvm::SetVector<Operation *> expression;
+    addExpression(linear.getWeight(), expression);
+    group.ops.append(expression.begin(), expression.end());
+    group.ops.push_back(op);
+    group.sizes = sizesOf(linear.getInput());
+    return group;
+  }
   if (auto attention = dyn_cast<CachedAttentionOp>(op)) {
-    if (attention.getMask() || attention.getSinks() || attention.hasRounding())
+    if (attention.hasRounding())
       return std::nullopt;
     // The kernel takes and stores [batch, sequence, heads · size].
     Value from = addHeads(attention.getQuery(), /*withRope=*/false, group.ops);
@@ -239,6 +247,13 @@ static Type eraseSizes(Value value, const Group &group) {
     shape[1] = tensor.getDimSize(1);
     shape[3] = tensor.getDimSize(3);
   }
+  // A mask is shared by what its sizes of 1 say.
+  if (llvm::any_of(value.getUsers(), [&](Operation *user) {
+        auto attention = dyn_cast<CachedAttentionOp>(user);
+        return attention && value == attention.getMask();
+      }))
+    for (auto [size, known] : llvm::zip_equal(shape, tensor.getShape()))
+      size = known == 1 ? 1 : ShapedType::kDynamic;
   if (llvm::any_of(value.getUsers(), [&](Operation *user) {
         auto rope = dyn_cast<RopeOp>(user);
         return rope && value != rope.getInput();
@@ -272,7 +287,7 @@ static void buildKernel(const Group &group) {
   OpBuilder builder(last);
   Location loc = group.ops.back()->getLoc();
   for (Operation *op : group.ops)
-    if (isa<LinearOp>(op))
+    if (isa<LinearOp, ExpertLinearOp>(op))
       loc = op->getLoc();
 
   llvm::SmallPtrSet<Operation *, 8> inside(group.ops.begin(), group.ops.end());
@@ -324,6 +339,8 @@ static void buildKernel(const Group &group) {
       if (auto use = dyn_cast<Compressible>(copy))
         kernel->setAttr("miura.id", inner.getStringAttr(use.getId()));
       if (auto linear = dyn_cast<LinearOp>(copy))
+        linear.setId("");
+      if (auto linear = dyn_cast<ExpertLinearOp>(copy))
         linear.setId("");
       if (auto embedding = dyn_cast<EmbeddingOp>(copy))
         embedding.setId("");
@@ -404,9 +421,9 @@ struct FormKernels : public miura::impl::FormKernelsPassBase<FormKernels> {
       separateHeads(function);
       SmallVector<Operation *> roots;
       function.walk([&](Operation *op) {
-        if (isa<LinearOp, CachedAttentionOp, CacheAppendOp, RmsNormOp,
-                LayerNormOp, EmbeddingOp, TakeLastOp, SiluOp, MergeHeadsOp>(
-                op) &&
+        if (isa<LinearOp, ExpertLinearOp, CachedAttentionOp, CacheAppendOp,
+                RmsNormOp, LayerNormOp, EmbeddingOp, TakeLastOp, SiluOp,
+                MergeHeadsOp>(op) &&
             !op->getParentOfType<KernelOp>())
           roots.push_back(op);
       });

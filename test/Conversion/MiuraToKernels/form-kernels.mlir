@@ -55,6 +55,21 @@ func.func @attention(%q: tensor<?x?x64xf32>, %k: tensor<?x?x32xf32>, %cos: tenso
   return %m : tensor<?x?x64xf32>
 }
 
+// A mask keeps the sizes of 1 that say what it is shared by, and sinks are an
+// operand: every attention is one kernel.
+// CHECK-LABEL: func.func @masked
+func.func @masked(%q: tensor<?x?x64xf32>, %k: tensor<?x2x?x16xf32>, %v: tensor<?x2x?x16xf32>, %l: tensor<?xi64>,
+                  %mask: tensor<1x4x?x?xf32>, %sinks: tensor<4xf32>)
+    -> tensor<?x?x64xf32> attributes {miura.session} {
+  // CHECK: miura.kernel ins
+  // CHECK: miura.cached_attention {{.*}} mask %{{.*}} : tensor<1x?x?x?xf32> sinks %{{.*}} : tensor<?xf32>
+  %qh = miura.split_heads %q : tensor<?x?x64xf32> -> tensor<?x4x?x16xf32>
+  %a = miura.cached_attention %qh, %k, %v at %l mask %mask : tensor<1x4x?x?xf32> sinks %sinks : tensor<4xf32> scale 2.5e-01 causal
+         : tensor<?x4x?x16xf32>, tensor<?x2x?x16xf32>, tensor<?x2x?x16xf32>, tensor<?xi64> -> tensor<?x4x?x16xf32>
+  %m = miura.merge_heads %a : tensor<?x4x?x16xf32> -> tensor<?x?x64xf32>
+  return %m : tensor<?x?x64xf32>
+}
+
 // What stands between the split and the rope keeps its heads; the append gets
 // them merged.
 // CHECK-LABEL: func.func @norm_of_heads

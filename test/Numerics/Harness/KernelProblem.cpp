@@ -76,6 +76,8 @@ llvm::Expected<KernelProblem> KernelProblem::parse(StringRef text) {
       number(problem.threads);
     else if (key == "seed")
       number(problem.seed);
+    else if (key == "experts")
+      number(problem.experts);
     else if (key == "isa")
       problem.isa = value.str();
     else if (word == "act=i8" || word == "act=f32")
@@ -103,6 +105,8 @@ std::string KernelProblem::str() const {
   os << "w=" << weight << " m=" << m << " n=" << n << " k=" << k
      << " act=" << (int8 ? "i8" : "f32") << " isa=" << isa
      << " threads=" << threads << " seed=" << seed;
+  if (experts)
+    os << " experts=" << experts;
   if (bias)
     os << " bias";
   if (outlier)
@@ -128,11 +132,20 @@ struct RegionText {
   SmallVector<unsigned> scales;
   SmallVector<Places> places;
   bool dynamic;
+  /// Matrices of a batch; 0: the weight is one.
+  int64_t batch;
   unsigned values = 0;
 
-  explicit RegionText(bool dynamic) : dynamic(dynamic) {}
+  RegionText(bool dynamic, int64_t batch) : dynamic(dynamic), batch(batch) {}
   std::string fresh() { return "%v" + std::to_string(values++); }
+  /// A matrix, or a batch of them.
   std::string tensor(int64_t rows, int64_t columns, StringRef element) const {
+    std::string text = "tensor<";
+    if (batch)
+      text += dynamic ? "?x" : std::to_string(batch) + "x";
+    return text + matrix(rows, columns, element).substr(7);
+  }
+  std::string matrix(int64_t rows, int64_t columns, StringRef element) const {
     std::string text = "tensor<";
     text += dynamic
                 ? "?x?x"
@@ -140,8 +153,10 @@ struct RegionText {
     return text + element.str() + ">";
   }
   std::string argument(int64_t rows, int64_t columns, StringRef element) {
+    return argument(tensor(rows, columns, element));
+  }
+  std::string argument(std::string type) {
     std::string name = "%a" + std::to_string(types.size());
-    std::string type = tensor(rows, columns, element);
     types.push_back(type);
     arguments += ", " + name + ": " + type;
     return name;
@@ -214,12 +229,30 @@ llvm::Expected<std::string> RegionText::leaf(StringRef text, int64_t rows,
     return llvm::createStringError("bad leaf '" + whole.str() + "'");
   std::string all = tensor(rows, columns, element);
   std::string codes;
+  if (transposed)
+    std::swap(rowBlock, columnBlock);
+  auto blocks = [](int64_t size, int64_t block) {
+    return block == 0 ? 1 : (int64_t)llvm::divideCeil(size, block);
+  };
+  int64_t scaleRows = blocks(rows, rowBlock);
+  int64_t scaleColumns = blocks(columns, columnBlock);
+  StringRef scaleType = wideScales ? "f32" : "f16";
+  std::string zeroType =
+      tensor(scaleRows, scaleColumns, floatZeros ? "f16" : StringRef(element));
+  std::string blockText = std::string(" block [") + (batch ? "1, " : "") +
+                          std::to_string(rowBlock) + ", " +
+                          std::to_string(columnBlock) + "]";
+  // Places without a code get that of zero.
+  std::string zero = zeros ? argument(zeroType) : std::string();
   auto unprune = [&](std::string values, std::string valuesType,
                      std::string index, std::string indexType,
                      std::string format) {
     codes = fresh();
-    body += codes + " = miura.unprune " + values + ", " + index + " " + format +
-            " : " + valuesType + ", " + indexType + " -> " + all + "\n";
+    body += codes + " = miura.unprune " + values + ", " + index + " " + format;
+    if (zeros)
+      body += " fill " + zero + blockText;
+    body += " : " + valuesType + ", " + indexType +
+            (zeros ? ", " + zeroType : "") + " -> " + all + "\n";
   };
   if (m) {
     int64_t width = columns / m * n;
@@ -233,8 +266,8 @@ llvm::Expected<std::string> RegionText::leaf(StringRef text, int64_t rows,
   } else if (kept || b0) {
     // How many are kept is known; which of them, randomTensor draws.
     int64_t h = b0 ? b0 : 1, w = b0 ? b1 : 1;
-    int64_t blocks = rows / h * (columns / w);
-    int64_t count = std::max<int64_t>(1, blocks * (kept ? kept : 50) / 100);
+    int64_t all = std::max<int64_t>(batch, 1) * (rows / h) * (columns / w);
+    int64_t count = std::max<int64_t>(1, all * (kept ? kept : 50) / 100);
     auto type = [&](bool isSized) {
       std::string text = "tensor<";
       text += isSized ? std::to_string(count) : "?";
@@ -264,37 +297,27 @@ llvm::Expected<std::string> RegionText::leaf(StringRef text, int64_t rows,
     codes = result;
   }
   if (isTable) {
-    std::string table = argument(1 << bits, 1, "f32");
+    std::string tableType = matrix(1 << bits, 1, "f32");
+    std::string table = argument(tableType);
     std::string result = fresh();
     body += result + " = miura.lookup " + codes + ", " + table + " : " + all +
-            ", " + tensor(1 << bits, 1, "f32") + " -> " +
-            tensor(rows, columns, "f32") + "\n";
+            ", " + tableType + " -> " + tensor(rows, columns, "f32") + "\n";
     codes = result;
     element = "f32";
   }
   if (!isScaled)
     return finish(codes);
-  if (transposed)
-    std::swap(rowBlock, columnBlock);
-  auto blocks = [](int64_t size, int64_t block) {
-    return block == 0 ? 1 : (int64_t)llvm::divideCeil(size, block);
-  };
-  int64_t scaleRows = blocks(rows, rowBlock);
-  int64_t scaleColumns = blocks(columns, columnBlock);
-  StringRef scaleType = wideScales ? "f32" : "f16";
-  StringRef zeroType = floatZeros ? StringRef("f16") : StringRef(element);
   scales.push_back(types.size());
   std::string scale = argument(scaleRows, scaleColumns, scaleType);
   std::string op = codes + ", " + scale;
   std::string opTypes = tensor(rows, columns, element) + ", " +
                         tensor(scaleRows, scaleColumns, scaleType);
   if (zeros) {
-    op += ", " + argument(scaleRows, scaleColumns, zeroType);
-    opTypes += ", " + tensor(scaleRows, scaleColumns, zeroType);
+    op += ", " + zero;
+    opTypes += ", " + zeroType;
   }
   std::string result = fresh();
-  body += result + " = miura.dequantize " + op + " block [" +
-          std::to_string(rowBlock) + ", " + std::to_string(columnBlock) + "]" +
+  body += result + " = miura.dequantize " + op + blockText +
           (isUnsigned ? " unsigned" : "") + " : " + opTypes + " -> " +
           tensor(rows, columns, "f32") + "\n";
   return finish(result);
@@ -386,6 +409,15 @@ Buffer::Buffer(size_t bytes, int fill) : bytes(bytes) {
 Buffer::~Buffer() {
   if (base)
     munmap(base, pages);
+}
+
+void Buffer::forbid(size_t first, size_t last, bool protect) {
+  std::memset(data() + first, 0xFF, last - first);
+  size_t page = getPage();
+  size_t from = llvm::alignTo(offset + first, page);
+  size_t to = (offset + last) / page * page;
+  if (protect && from < to && mprotect(base + from, to - from, PROT_NONE) != 0)
+    llvm::report_fatal_error("no protection for a buffer");
 }
 
 bool Buffer::bordersIntact() const {
@@ -512,12 +544,15 @@ CompiledKernel::~CompiledKernel() { spec.reset(); }
 bool KernelProblem::hasKernelOf(const KernelProblem &other) const {
   return weight == other.weight && int8 == other.int8 && bias == other.bias &&
          residual == other.residual && isa == other.isa &&
-         getRowClass() == other.getRowClass();
+         (experts != 0) == (other.experts != 0) &&
+         (experts || getRowClass() == other.getRowClass());
 }
 
 /// The schedule that a step would choose.
 static ShapeClass getShapeClass(const LinearSpec &spec, const IsaRow &row,
                                 const KernelProblem &problem) {
+  if (problem.experts)
+    return ShapeClass::Small;
   if (problem.m == 1)
     return ShapeClass::Decode;
   return problem.m <= getSmallRows(spec, row) ? ShapeClass::Small
@@ -537,27 +572,39 @@ struct ProblemIr {
 /// which is what is emitted, or with sizes, which is what is evaluated.
 static ProblemIr parseProblem(const KernelProblem &problem, bool dynamic,
                               MLIRContext *context, std::string &error) {
-  RegionText text(dynamic);
+  RegionText text(dynamic, problem.experts);
   auto weight = text.expression(problem.weight, problem.n, problem.k);
   if (!weight) {
     error = llvm::toString(weight.takeError());
     return {};
   }
-  std::string xType = text.tensor(problem.m, problem.k, "f32");
-  std::string yType = text.tensor(problem.m, problem.n, "f32");
-  std::string biasType = dynamic
-                             ? "tensor<?xf32>"
-                             : "tensor<" + std::to_string(problem.n) + "xf32>";
+  std::string xType = text.matrix(problem.m, problem.k, "f32");
+  std::string yType = text.matrix(problem.m, problem.n, "f32");
+  auto vector = [&](int64_t size, StringRef element) {
+    return "tensor<" + (dynamic ? "?" : std::to_string(size)) + "x" +
+           element.str() + ">";
+  };
+  std::string biasType = problem.experts
+                             ? text.matrix(problem.experts, problem.n, "f32")
+                             : vector(problem.n, "f32");
+  std::string expertsType = vector(problem.m, "i64");
   std::string wType = text.tensor(problem.n, problem.k, "f32");
   std::string parameters = "%x: " + xType + text.arguments;
   std::string body = text.body;
-  body += "%y = miura.linear %x, " + *weight;
+  body += problem.experts
+              ? "%y = miura.expert_linear %x, " + *weight + " at %experts"
+              : "%y = miura.linear %x, " + *weight;
+  if (problem.experts)
+    parameters += ", %experts: " + expertsType;
   if (problem.bias) {
     parameters += ", %bias: " + biasType;
     body += ", %bias";
   }
-  body += " id(\"\") compute(" + std::string(problem.int8 ? "i8" : "f32") +
-          ", f32) : (" + xType + ", " + wType +
+  std::string compute = std::string(problem.int8 ? "i8" : "f32") + ", f32";
+  body += " id(\"\") compute" +
+          (problem.experts ? " <" + compute + ">" : "(" + compute + ")") +
+          " : (" + xType + ", " + wType +
+          (problem.experts ? ", " + expertsType : "") +
           (problem.bias ? ", " + biasType : "") + ") -> " + yType + "\n";
   std::string result = "%y";
   if (problem.residual) {
@@ -794,19 +841,40 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
         return fail("cannot read a stored tensor back");
       tensors[i] = *read;
     }
+  // Some of the experts.
+  std::vector<int64_t> chosen(problem.experts ? problem.m : 0);
+  for (int64_t &expert : chosen)
+    expert = random() % problem.experts;
+  kernel->experts = Buffer(chosen.size() * 8);
+  std::memcpy(kernel->experts.data(), chosen.data(), chosen.size() * 8);
   setLeafShapes(linear, problem.n, problem.k);
   SmallVector<int64_t> ranks(linear.leaves.size(), 0);
   for (auto [i, leaf] : llvm::enumerate(linear.leaves)) {
     SmallVector<PackOperand> sources;
     for (int argument : leaf.arguments)
       sources.push_back({tensors[argument].type, stored[argument]});
-    ranks[i] = leaf.panel->getShape(sources).first;
-    auto bytes = leaf.panel->packAll(sources, row, leaf.groups,
+    int64_t matrices = std::max<int64_t>(problem.experts, 1), header = 0;
+    std::vector<uint8_t> bytes;
+    for (int64_t e = 0; e < matrices; ++e) {
+      std::vector<uint8_t> storage;
+      SmallVector<PackOperand> matrix = sources;
+      if (problem.experts)
+        matrix = leaf.panel->getMatrix(sources, e, storage);
+      ranks[i] = leaf.panel->getShape(matrix).first;
+      auto one = leaf.panel->packAll(matrix, row, leaf.groups,
                                      UnknownLoc::get(context));
-    if (failed(bytes))
-      return false;
-    Buffer &packed = kernel->packed.emplace_back(bytes->size());
-    std::memcpy(packed.data(), bytes->data(), bytes->size());
+      if (failed(one))
+        return false;
+      header = leaf.panel->getLayout(row, leaf.groups).headerBytes;
+      bytes.insert(bytes.end(), one->begin() + (e ? header : 0), one->end());
+    }
+    Buffer &packed = kernel->packed.emplace_back(bytes.size());
+    std::memcpy(packed.data(), bytes.data(), bytes.size());
+    int64_t size = (bytes.size() - header) / matrices;
+    for (int64_t e = 0; e < problem.experts; ++e)
+      if (!llvm::is_contained(chosen, e))
+        packed.forbid(header + e * size, header + (e + 1) * size,
+                      /*protect=*/!remote);
   }
 
   // Activations; what lies between rows must not be used.
@@ -816,7 +884,8 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
   kernel->x = Buffer(m * kernel->xStride * 4, 0xFF);
   kernel->out = Buffer(m * kernel->outStride * 4, 0xFF);
   kernel->residual = Buffer(m * kernel->outStride * 4, 0xFF);
-  kernel->bias = Buffer(n * 4);
+  int64_t biases = n * std::max<int64_t>(problem.experts, 1);
+  kernel->bias = Buffer(biases * 4);
   ScratchSize scratch = getLinearScratch(linear, row, shape, k, ranks);
   kernel->scratch = Buffer(scratch.get(m));
   auto uniform = [&] { return (float)(random() >> 8) * 0x1p-23f - 1; };
@@ -827,7 +896,7 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
   if (problem.outlier)
     for (int64_t i = 0; i < m; ++i)
       x[i * kernel->xStride + k / 3] = 1000;
-  for (int64_t j = 0; j < n; ++j)
+  for (int64_t j = 0; j < biases; ++j)
     kernel->bias.as<float>()[j] = uniform();
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j)
@@ -842,11 +911,13 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
   }
 
   // What it should give.
-  LinearOp sizedLinear;
-  findKernel(*sized.module).walk([&](LinearOp op) { sizedLinear = op; });
   if (!withReference)
     return true;
-  auto weight = evaluate(sizedLinear.getWeight(), tensors);
+  Value root;
+  findKernel(*sized.module).walk([&](Compressible op) {
+    root = op.getWeightOperand().get();
+  });
+  auto weight = evaluate(root, tensors);
   if (failed(weight))
     return false;
   kernel->expected.resize(m * n);
@@ -862,16 +933,17 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
       for (float &value : activations)
         value = scale == 0 ? 0 : std::nearbyint(value / scale) * scale;
     }
+    int64_t first = problem.experts ? chosen[i] * n : 0;
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
-      const float *w = weight->floats.data() + j * k;
+      const float *w = weight->floats.data() + (first + j) * k;
       for (int64_t l = 0; l < k; ++l) {
         double product = (double)w[l] * activations[l];
         sum += product;
         kernel->squares += product * product;
       }
       if (problem.bias)
-        sum += kernel->bias.as<float>()[j];
+        sum += kernel->bias.as<float>()[first + j];
       if (problem.residual)
         sum += residual[i * kernel->outStride + j];
       kernel->expected[i * n + j] = sum;
@@ -934,7 +1006,7 @@ std::string CompiledKernel::hotLoop(StringRef mnemonic) const {
 //===----------------------------------------------------------------------===//
 
 std::vector<Buffer *> CompiledKernel::getBuffers() {
-  std::vector<Buffer *> all = {&out, &x, &bias, &residual, &scratch};
+  std::vector<Buffer *> all = {&out, &x, &bias, &residual, &scratch, &experts};
   for (Buffer &leaf : packed)
     all.push_back(&leaf);
   return all;
@@ -954,11 +1026,17 @@ std::vector<int64_t> CompiledKernel::getFields(ArrayRef<uint8_t *> others) {
   memref2(x.data(), problem.m, problem.k, xStride);
   for (auto [i, leaf] : llvm::enumerate(packed))
     memref1(i < others.size() ? others[i] : leaf.data(), leaf.size());
-  if (problem.bias)
+  if (problem.bias && problem.experts)
+    memref2(bias.data(), problem.experts, problem.n, problem.n);
+  else if (problem.bias)
     memref1(bias.data(), problem.n);
   if (problem.residual)
     memref2(problem.inplace ? out.data() : residual.data(), problem.m,
             problem.n, outStride);
+  if (problem.experts) {
+    memref1(experts.data(), problem.m);
+    fields.push_back(problem.experts);
+  }
   memref2(out.data(), problem.m, problem.n, outStride);
   memref1(scratch.data(), scratch.size());
   return fields;

@@ -29,6 +29,8 @@
 ///                                    lr32:q4b32 in another leaf
 ///   m= n= k=    sizes            act=f32|i8     activations
 ///   isa=ROW     threads=N        seed=N
+///   experts=E                    each row times one of E matrices; those that
+///                                no row chose may not be read
 ///   bias, residual, inplace      what is added; residual in the memory of y
 ///   outlier                      one activation is 1000 times the others
 ///
@@ -61,6 +63,8 @@ struct KernelProblem {
   bool outlier = false;
   std::string isa = "avx512vnni";
   int threads = 1;
+  /// Matrices of a batch; 0: one weight.
+  int64_t experts = 0;
   uint32_t seed = 1;
   /// What str() gave, kept for the message of a fault.
   std::string command;
@@ -101,6 +105,9 @@ public:
   size_t size() const { return bytes; }
   template <typename T> T *as() { return reinterpret_cast<T *>(data()); }
   bool bordersIntact() const;
+  /// Makes the bytes [first, last) unfit for any use: 0xFF, and, if `protect`,
+  /// out of bounds where they fill pages.
+  void forbid(size_t first, size_t last, bool protect);
 
 private:
   uint8_t *base = nullptr;
@@ -143,7 +150,7 @@ public:
   KernelProblem problem;
   std::unique_ptr<codegen::LinearSpec> spec;
   std::vector<Buffer> packed;
-  Buffer x, bias, residual, out, scratch;
+  Buffer x, bias, residual, out, scratch, experts;
   /// y without the padding of its rows.
   std::vector<float> result() const;
   /// Bytes of the packed leaves.

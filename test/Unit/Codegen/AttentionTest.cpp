@@ -21,6 +21,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "gtest/gtest.h"
 #include <array>
+#include <cfloat>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -44,7 +45,8 @@ struct Problem {
         key(c.batch * c.spec.kvHeads * c.capacity * c.spec.size),
         value(c.batch * c.spec.kvHeads * c.capacity * c.spec.valueSize),
         out(c.batch * c.sequence * c.spec.heads * c.spec.valueSize),
-        lengths(c.batch), padding(c.batch * c.capacity) {
+        mask(maskSize(c)), sinks(c.spec.heads), lengths(c.batch),
+        padding(c.batch * c.capacity) {
     std::mt19937 random(seed);
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (float &x : query)
@@ -66,6 +68,42 @@ struct Problem {
       for (int64_t j = 0; j < c.capacity; ++j)
         padding[b * c.capacity + j] =
             b == 1 ? j > c.capacity : random() % 4 != 0;
+    // Distances, some hidden by −∞, some by the lowest number, and all of some
+    // queries' so.
+    for (size_t i = 0; i < mask.size(); ++i)
+      mask[i] = random() % 8 == 0 ? (random() % 2 ? -INFINITY : -FLT_MAX)
+                                  : 3 * uniform(random);
+    if (!c.spec.isShared[3] && mask.size() >= size_t(3 * c.capacity)) {
+      std::fill_n(mask.begin(), c.capacity, -FLT_MAX);
+      std::fill_n(mask.begin() + 2 * c.capacity, c.capacity, -INFINITY);
+    }
+    for (int64_t h = 0; h < c.spec.heads; ++h)
+      sinks[h] = 4 * uniform(random);
+  }
+
+  /// Sizes of the mask.
+  static std::vector<int64_t> maskShape(const Case &c) {
+    if (!c.spec.mask)
+      return {0, 0, 0, 0};
+    std::vector<int64_t> shape = {c.batch, c.spec.heads, c.sequence,
+                                  c.capacity};
+    for (int d = 0; d < 4; ++d)
+      if (c.spec.isShared[d])
+        shape[d] = 1;
+    return shape;
+  }
+  static int64_t maskSize(const Case &c) {
+    int64_t size = 1;
+    for (int64_t n : maskShape(c))
+      size *= n;
+    return size;
+  }
+  float maskAt(int64_t b, int64_t h, int64_t t, int64_t j) {
+    std::vector<int64_t> shape = maskShape(c), at = {b, h, t, j};
+    int64_t i = 0;
+    for (int d = 0; d < 4; ++d)
+      i = i * shape[d] + (shape[d] == 1 ? 0 : at[d]);
+    return mask[i];
   }
 
   bool sees(int64_t b, int64_t t, int64_t j) {
@@ -87,22 +125,29 @@ struct Problem {
           float *q = &query[((b * c.sequence + t) * s.heads + h) * s.size];
           std::vector<double> weight(c.capacity, 0.0);
           double most = -1e300, total = 0;
+          std::vector<bool> seen(c.capacity, false);
           for (int64_t j = 0; j < c.capacity; ++j) {
-            if (!sees(b, t, j))
+            if (!sees(b, t, j) || (s.mask && maskAt(b, h, t, j) == -INFINITY))
               continue;
+            seen[j] = true;
             double dot = 0;
             for (int64_t d = 0; d < s.size; ++d)
               dot += double(q[d]) * key[(head * c.capacity + j) * s.size + d];
             dot *= s.scale;
             if (s.softcap > 0)
               dot = s.softcap * std::tanh(dot / s.softcap);
-            weight[j] = dot;
-            most = std::max(most, dot);
+            // In f32, as the mask is added: the lowest number swallows a score.
+            weight[j] =
+                s.mask ? std::max(float(dot) + maskAt(b, h, t, j), -FLT_MAX)
+                       : dot;
+            most = std::max(most, weight[j]);
           }
           for (int64_t j = 0; j < c.capacity; ++j) {
-            weight[j] = sees(b, t, j) ? std::exp(weight[j] - most) : 0;
+            weight[j] = seen[j] ? std::exp(weight[j] - most) : 0;
             total += weight[j];
           }
+          if (s.sinks && total > 0)
+            total += std::exp(sinks[h] - most);
           if (s.blindMean && total == 0) {
             int64_t all = std::min(c.capacity, lengths[b] + c.sequence);
             for (int64_t j = 0; j < all; ++j)
@@ -129,13 +174,17 @@ struct Problem {
     a.memref(lengths.begin(), {c.batch});
     if (s.padding)
       a.memref(padding.begin(), {c.batch, c.capacity});
+    if (s.mask)
+      a.memref(mask.begin(), maskShape(c));
+    if (s.sinks)
+      a.memref(sinks.begin(), {s.heads});
     a.memref(out.begin(), {c.batch, c.sequence, s.heads * s.valueSize});
     a.memref(scratch.begin(), {static_cast<int64_t>(scratch.size())});
     return a;
   }
 
   Case c;
-  Buffer<float> query, key, value, out;
+  Buffer<float> query, key, value, out, mask, sinks;
   Buffer<int64_t> lengths;
   Buffer<int8_t> padding;
 };
@@ -168,6 +217,10 @@ void addAttention(KernelRunner &runner, llvm::StringRef name,
       runner.memref({any}, runner.integer(64))};
   if (spec.padding)
     types.push_back(runner.memref({any, any}, runner.integer(8)));
+  if (spec.mask)
+    types.push_back(type({any, any, any, any}));
+  if (spec.sinks)
+    types.push_back(runner.memref({any}, runner.f32()));
   types.push_back(type({any, any, spec.heads * spec.valueSize}));
   types.push_back(runner.memref({any}, runner.integer(8)));
   auto func = runner.addKernel(name, types);
@@ -227,13 +280,19 @@ protected:
         std::fill(problem.out.begin(), problem.out.end(), NAN);
         runner.run("attention", problem.arguments(scratch), threads);
         double worst = 0;
+        size_t at = 0;
         for (size_t i = 0; i < expected.size(); ++i) {
           double error = std::abs(problem.out[i] - expected[i]);
-          worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+          error = std::isnan(error) ? INFINITY : error;
+          if (error > worst)
+            at = i;
+          worst = std::max(worst, error);
         }
         EXPECT_LE(worst, 1e-4)
-            << "batch " << batch << " sequence " << sequence << " capacity "
-            << capacity << " length " << length << " threads " << threads;
+            << "entry " << at << " is " << problem.out[at] << ", not "
+            << expected[at] << "; batch " << batch << " sequence " << sequence
+            << " capacity " << capacity << " length " << length << " threads "
+            << threads;
         EXPECT_TRUE(problem.out.isIntact() && scratch.isIntact());
         if (threads == 1)
           first = problem.out.copy();
@@ -278,6 +337,34 @@ TEST_P(AttentionTest, SoftcapWithoutCausal) {
   AttentionSpec spec = makeSpec(4, 4, 16, 16);
   spec.causal = false;
   spec.softcap = 1.5;
+  check(spec);
+}
+
+TEST_P(AttentionTest, MaskOfEveryShape) {
+  AttentionSpec spec = makeSpec(6, 2, 20, 24);
+  spec.mask = true;
+  check(spec);
+  spec.isShared[0] = spec.isShared[1] = true; // distances
+  spec.window = 40;
+  check(spec);
+  spec.isShared[2] = true; // ALiBi as files of one query have it
+  spec.isShared[1] = false;
+  spec.window = 0;
+  spec.padding = true;
+  spec.softcap = 2.5;
+  check(spec, true);
+  spec.isShared[3] = true;
+  spec.isShared[2] = false;
+  check(spec);
+}
+TEST_P(AttentionTest, Sinks) {
+  AttentionSpec spec = makeSpec(8, 2, 32, 32);
+  spec.sinks = true;
+  check(spec);
+  spec.padding = true;
+  spec.window = 21;
+  spec.mask = true;
+  spec.isShared[1] = true;
   check(spec);
 }
 

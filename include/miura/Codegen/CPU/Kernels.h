@@ -27,9 +27,10 @@
 ///        packed : memref<?xi8> per leaf LinearSpec::leaves in order [bias :
 ///        memref<?xf32>]                              N [residual :
 ///        memref<?x?xf32, strided<[?, 1], offset: ?>>]   M × N; may be the
-///        memory of out out : memref<?x?xf32, strided<[?, 1], offset: ?>>   M ×
-///        N scratch : memref<?xi8>                              shared by the
-///        team, 64-byte aligned; getLinearScratch team, tid, nthreads : index)
+///        memory of out [experts : memref<?xi64 or i32>, matrices : index] out
+///        : memref<?x?xf32, strided<[?, 1], offset: ?>>   M × N scratch :
+///        memref<?xi8>                              shared by the team, 64-byte
+///        aligned; getLinearScratch team, tid, nthreads : index)
 ///
 /// It calls `@miura_barrier(team)` an equal number of times on every thread;
 /// the caller puts a barrier behind the kernel. Sums are in an order that does
@@ -91,8 +92,10 @@ getTerms(mlir::Value sum, mlir::Value x, std::string *reason);
 struct LinearSpec {
   llvm::SmallVector<LinearLeaf> leaves;
   llvm::SmallVector<LinearTerm> terms;
-  /// Positions among the kernel's inputs; −1 if there is none.
-  int x = -1, bias = -1, residual = -1;
+  /// Positions among the kernel's inputs; −1 if there is none. Where there are
+  /// `experts`, leaves are batched, each row of x meets the matrix of the
+  /// expert that it chose, and the bias is experts × N.
+  int x = -1, bias = -1, residual = -1, experts = -1;
   ComputeAttr compute;
   /// The clone of the kernel's region whose values the leaves refer to.
   std::shared_ptr<mlir::Region> owner;

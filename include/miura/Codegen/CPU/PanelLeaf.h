@@ -82,6 +82,16 @@ public:
   /// region that the leaf's op stands in.
   llvm::ArrayRef<mlir::Value> getOperands() const { return operands; }
 
+  /// Whether the leaf is a batch of matrices, one per expert: packed one after
+  /// the other, behind one header. All else here is of one matrix.
+  bool isBatched() const { return batched; }
+  /// Of a batch: how many matrices it has, and what one is packed from;
+  /// `storage` keeps bytes that have to be made.
+  virtual int64_t getMatrices(llvm::ArrayRef<PackOperand> sources) const = 0;
+  virtual llvm::SmallVector<PackOperand>
+  getMatrix(llvm::ArrayRef<PackOperand> sources, int64_t matrix,
+            std::vector<uint8_t> &storage) const = 0;
+
   /// Tells the leaf its rows and columns, 0 where they are not known, before
   /// getShape and pack: a bitmap's own type tells whole bytes only.
   virtual void setShape(int64_t rows, int64_t columns) {}
@@ -185,12 +195,14 @@ public:
 
 protected:
   llvm::SmallVector<mlir::Value> operands;
+  bool batched = false;
 };
 
 /// The leaf that `value`, the root of an expression or a stored float tensor
 /// (a region's argument or a miura.weight), is; null if kernels cannot decode
 /// it.
-std::shared_ptr<PanelLeaf> getPanelLeaf(mlir::Value value);
+std::shared_ptr<PanelLeaf> getPanelLeaf(mlir::Value value,
+                                        bool isBatched = false);
 
 /// Attaches the panel leaves of this library to the dialect's ops.
 void registerPanelLeaves(mlir::DialectRegistry &registry);

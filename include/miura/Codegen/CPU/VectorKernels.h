@@ -51,6 +51,12 @@ struct AttentionSpec {
   double softcap = 0.0;
   /// Whether there is a padding operand.
   bool padding = false;
+  /// Whether there is a mask operand, added to the scores, and which of its
+  /// dimensions (batch, heads, queries, keys) are 1 for all.
+  bool mask = false;
+  bool isShared[4] = {false, false, false, false};
+  /// Whether there is a sinks operand: scores that take part in the sum only.
+  bool sinks = false;
   /// A query that sees no key gives the mean of all values up to the last new
   /// one, not zeros.
   bool blindMean = false;
@@ -63,15 +69,18 @@ struct AttentionSpec {
 ///        value   : memref<B × kvHeads × C × valueSize × f32>
 ///        lengths : memref<B × i64>
 ///       [padding : memref<B × C × i8>]                  only with spec.padding
+///       [mask    : memref<B|1 × heads|1 × T|1 × C|1 × f32>]  with spec.mask
+///       [sinks   : memref<heads × f32>]                 only with spec.sinks
 ///        out     : memref<B × T × heads·valueSize × f32>  heads merged
 ///        scratch : memref<? × i8>                       64-byte aligned
 ///        team, tid, nthreads : index)
 ///
 /// Query (b, t) sees the slots j ≤ lengths[b] + t (causal; otherwise
 /// j < lengths[b] + T), of these the last `window`, and of these the ones whose
-/// padding is not 0; none beyond the capacity. One that sees nothing gives
-/// zeros. Slots below min(C, lengths[b] + T) must hold finite numbers even
-/// where they are hidden. Calls the barrier once where T ≤ 4.
+/// padding is not 0 and whose mask is not −∞; none beyond the capacity. One
+/// that sees nothing gives zeros. Slots below min(C, lengths[b] + T) must hold
+/// finite numbers even where they are hidden. Calls the barrier once where T
+/// ≤ 4.
 ///
 /// Error against exact arithmetic: that of f32 sums over `size` and over the
 /// keys, plus 1.4 · 2⁻²⁴ relative per exponential and |score| · 2⁻²⁴ absolute
