@@ -21,7 +21,8 @@ def FormKernelsPass : Pass<"miura-form-kernels", "mlir::ModuleOp"> {
     | root | taken along |
     |---|---|
     | `linear` | the weight's expression; the addition of a residual that is the only use of its result |
-    | `cached_attention` | the query's `split_heads`, the result's `merge_heads` |
+    | `expert_linear` | the weight's expression |
+    | `cached_attention` | the query's `split_heads`, the result's `merge_heads`; a mask keeps the sizes of 1 that say what shares it |
     | `rope` of a query | its `split_heads`; the result is merged again |
     | `cache_append` | the update's `split_heads` and `rope` |
     | `mulf` of a `silu` | the `silu` |
