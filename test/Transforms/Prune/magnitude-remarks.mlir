@@ -34,6 +34,7 @@ func.func @kept(%x: tensor<?x4xf32>, %z: tensor<?x3xf32>, %v: tensor<2x4xf32>) {
 // -----
 
 // Zero points between two codes have no code for zero.
+// expected-warning @+2 {{the pattern '*.lm_head' names no layer}}
 // expected-error @below {{miura-prune-magnitude: no layer fits 2:4; the remarks say why each was kept}}
 module {
   miura.weight_data private @q = bytes<"absent", offset = 0, length = 32> : tensor<2x4xf32>

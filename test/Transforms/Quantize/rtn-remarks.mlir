@@ -32,6 +32,7 @@ func.func @kept(%x: tensor<?x4xf32>, %z: tensor<?x3xf32>, %v: tensor<2x4xf32>) {
 
 // -----
 
+// expected-warning @+2 {{the pattern '*.lm_head' names no layer}}
 // expected-error @below {{miura-quantize-rtn: no layer fits 4 bits in blocks of 2}}
 module {
   func.func @none(%z: tensor<?x3xf32>) {
@@ -44,10 +45,13 @@ module {
 
 // -----
 
+// expected-warning @below {{the pattern '*.lm_head' names no layer}}
+module {
 miura.weight_data private @gone = bytes<"no-such-file", offset = 0, length = 32> : tensor<2x4xf32> // expected-error {{cannot find the file 'no-such-file'}}
 func.func @unreadable(%x: tensor<?x4xf32>) {
   %w = miura.weight @gone : tensor<2x4xf32>
   // expected-error @below {{cannot quantize 'm.gone': the weight cannot be read}}
   %0 = miura.linear %x, %w id("m.gone") compute(f32, f32) : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
   return
+}
 }
