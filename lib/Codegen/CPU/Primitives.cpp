@@ -40,3 +40,20 @@ Value miura::codegen::vectorFma(ImplicitLocOpBuilder &b, Value x, Value y,
                                 Value z) {
   return vector::FMAOp::create(b, x, y, z);
 }
+
+Value miura::codegen::dot4Widened(ImplicitLocOpBuilder &b, Value acc, Value u8,
+                                  Value s8, StringRef pairProducts) {
+  auto ints = cast<VectorType>(acc.getType());
+  auto words = VectorType::get({2 * ints.getNumElements()}, b.getI16Type());
+  Value eight = splatConstant(b, words, 8);
+  Value u = vector::BitCastOp::create(b, words, u8);
+  Value s = vector::BitCastOp::create(b, words, s8);
+  Value evenU = arith::AndIOp::create(b, u, splatConstant(b, words, 0xFF));
+  Value oddU = arith::ShRUIOp::create(b, u, eight);
+  Value evenS =
+      arith::ShRSIOp::create(b, arith::ShLIOp::create(b, s, eight), eight);
+  Value oddS = arith::ShRSIOp::create(b, s, eight);
+  Value even = callIntrinsic(b, ints, pairProducts, {evenU, evenS});
+  Value odd = callIntrinsic(b, ints, pairProducts, {oddU, oddS});
+  return arith::AddIOp::create(b, arith::AddIOp::create(b, acc, even), odd);
+}

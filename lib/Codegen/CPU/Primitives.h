@@ -32,6 +32,13 @@ mlir::Value widenHalf(mlir::ImplicitLocOpBuilder &b, mlir::Value half);
 mlir::Value vectorFma(mlir::ImplicitLocOpBuilder &b, mlir::Value x,
                       mlir::Value y, mlir::Value z);
 
+/// acc + four products of bytes per lane, by an instruction that sums two
+/// products of 16 bits: once of the even bytes and once of the odd ones, each
+/// widened. Exact for all bytes.
+mlir::Value dot4Widened(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
+                        mlir::Value u8, mlir::Value s8,
+                        llvm::StringRef pairProducts);
+
 namespace x86 {
 mlir::Value dot4Vnni512(mlir::ImplicitLocOpBuilder &b, mlir::Value acc,
                         mlir::Value u8, mlir::Value s8, unsigned bound);

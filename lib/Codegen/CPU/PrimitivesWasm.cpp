@@ -27,18 +27,7 @@ using namespace miura::codegen;
 /// step, and shared by CSE.
 Value wasm::dot4(ImplicitLocOpBuilder &b, Value acc, Value u8, Value s8,
                  unsigned) {
-  auto words = VectorType::get({8}, b.getI16Type());
-  Value eight = splatConstant(b, words, 8);
-  Value u = vector::BitCastOp::create(b, words, u8);
-  Value s = vector::BitCastOp::create(b, words, s8);
-  Value evenU = arith::AndIOp::create(b, u, splatConstant(b, words, 0xFF));
-  Value oddU = arith::ShRUIOp::create(b, u, eight);
-  Value evenS =
-      arith::ShRSIOp::create(b, arith::ShLIOp::create(b, s, eight), eight);
-  Value oddS = arith::ShRSIOp::create(b, s, eight);
-  Value even = callIntrinsic(b, acc.getType(), "llvm.wasm.dot", {evenU, evenS});
-  Value odd = callIntrinsic(b, acc.getType(), "llvm.wasm.dot", {oddU, oddS});
-  return arith::AddIOp::create(b, arith::AddIOp::create(b, acc, even), odd);
+  return dot4Widened(b, acc, u8, s8, "llvm.wasm.dot");
 }
 
 /// i8x16.swizzle with the places of an entry's four bytes.

@@ -40,17 +40,7 @@ Value x86::dot4Avx2(ImplicitLocOpBuilder &b, Value acc, Value u8, Value s8,
                                {pairs, splatConstant(b, words, 1)});
     return arith::AddIOp::create(b, acc, sums);
   }
-  Value eight = splatConstant(b, words, 8);
-  Value u = vector::BitCastOp::create(b, words, u8);
-  Value s = vector::BitCastOp::create(b, words, s8);
-  Value evenU = arith::AndIOp::create(b, u, splatConstant(b, words, 0xFF));
-  Value oddU = arith::ShRUIOp::create(b, u, eight);
-  Value evenS =
-      arith::ShRSIOp::create(b, arith::ShLIOp::create(b, s, eight), eight);
-  Value oddS = arith::ShRSIOp::create(b, s, eight);
-  Value even = callIntrinsic(b, ints, "llvm.x86.avx2.pmadd.wd", {evenU, evenS});
-  Value odd = callIntrinsic(b, ints, "llvm.x86.avx2.pmadd.wd", {oddU, oddS});
-  return arith::AddIOp::create(b, arith::AddIOp::create(b, acc, even), odd);
+  return dot4Widened(b, acc, u8, s8, "llvm.x86.avx2.pmadd.wd");
 }
 
 Value x86::lookup512(ImplicitLocOpBuilder &b, ValueRange table, Value lanes) {

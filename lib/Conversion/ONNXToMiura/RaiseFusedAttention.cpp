@@ -295,16 +295,8 @@ Value Raiser::appendToPast(Value past, Value added, Operation *before) {
 
 Value Raiser::encode(Value value, double scale, Operation *before) {
   Shape shape = *analysis.getShape(value);
-  builder.setInsertionPoint(before);
   Location loc = before->getLoc();
-  auto type = cast<RankedTensorType>(value.getType());
-  Value scalar = arith::ConstantOp::create(
-      builder, loc, builder.getFloatAttr(type.getElementType(), scale));
-  SmallVector<Value> sizes;
-  for (int64_t i = 0; i < type.getRank(); ++i)
-    if (type.isDynamicDim(i))
-      sizes.push_back(tensor::DimOp::create(builder, loc, value, i));
-  Value splat = tensor::SplatOp::create(builder, loc, type, scalar, sizes);
+  Value splat = makeSplat(value, scale, before);
   auto code = IntegerType::get(func.getContext(), 8, IntegerType::Signed);
   value = FakeQuantizeOp::create(
       builder, loc, arith::DivFOp::create(builder, loc, value, splat),

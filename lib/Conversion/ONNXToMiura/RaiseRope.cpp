@@ -147,19 +147,23 @@ Value Raiser::widenAngle(Value angle, int64_t rotated, bool interleaved,
   return makeReshape(pairs, full, before);
 }
 
-Value Raiser::scaleBy(Value value, double factor, Operation *before) {
+Value Raiser::makeSplat(Value like, double number, Operation *before) {
   builder.setInsertionPoint(before);
   Location loc = before->getLoc();
-  auto type = cast<RankedTensorType>(value.getType());
+  auto type = cast<RankedTensorType>(like.getType());
   Value scalar = arith::ConstantOp::create(
-      builder, loc, builder.getFloatAttr(type.getElementType(), factor));
+      builder, loc, builder.getFloatAttr(type.getElementType(), number));
   SmallVector<Value> sizes;
   for (int64_t i = 0; i < type.getRank(); ++i)
     if (type.isDynamicDim(i))
-      sizes.push_back(tensor::DimOp::create(builder, loc, value, i));
-  Value splat = tensor::SplatOp::create(builder, loc, type, scalar, sizes);
+      sizes.push_back(tensor::DimOp::create(builder, loc, like, i));
+  return tensor::SplatOp::create(builder, loc, type, scalar, sizes);
+}
+
+Value Raiser::scaleBy(Value value, double factor, Operation *before) {
+  Value splat = makeSplat(value, factor, before);
   Shape copy = *analysis.getShape(value);
-  value = arith::MulFOp::create(builder, loc, value, splat);
+  value = arith::MulFOp::create(builder, before->getLoc(), value, splat);
   analysis.setShape(value, copy);
   return value;
 }

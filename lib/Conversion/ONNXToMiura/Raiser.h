@@ -271,6 +271,9 @@ private:
   /// cos or sin for every rotated entry, from those of one half.
   mlir::Value widenAngle(mlir::Value half, int64_t rotated, bool interleaved,
                          mlir::Operation *before);
+  /// A tensor of one number, of the type and sizes of `like`.
+  mlir::Value makeSplat(mlir::Value like, double number,
+                        mlir::Operation *before);
   mlir::Value scaleBy(mlir::Value value, double factor,
                       mlir::Operation *before);
 

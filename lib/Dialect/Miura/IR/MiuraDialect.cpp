@@ -77,14 +77,17 @@ void MiuraDialect::initialize() {
 
 MiuraDialect::~MiuraDialect() = default;
 
-int64_t RoundingAttr::getLeast() const {
-  return getCode().isUnsigned() ? 0
-                                : -(int64_t(1) << (getCode().getWidth() - 1));
+static int64_t getLeastCode(IntegerType code) {
+  return code.isUnsigned() ? 0 : -(int64_t(1) << (code.getWidth() - 1));
 }
 
-int64_t RoundingAttr::getGreatest() const {
-  return (int64_t(1) << (getCode().getWidth() - !getCode().isUnsigned())) - 1;
+static int64_t getGreatestCode(IntegerType code) {
+  return getLeastCode(code) + (int64_t(1) << code.getWidth()) - 1;
 }
+
+int64_t RoundingAttr::getLeast() const { return getLeastCode(getCode()); }
+
+int64_t RoundingAttr::getGreatest() const { return getGreatestCode(getCode()); }
 
 LogicalResult RoundingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    IntegerType code, FloatAttr scale,
@@ -98,9 +101,7 @@ LogicalResult RoundingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (!(step > 0) || !std::isfinite(step))
     return emitError() << "expects a scale that is a positive number, but got "
                        << scale;
-  int64_t least = code.isUnsigned() ? 0 : -(int64_t(1) << (width - 1));
-  int64_t greatest = least + (int64_t(1) << width) - 1;
-  if (zero < least || zero > greatest)
+  if (zero < getLeastCode(code) || zero > getGreatestCode(code))
     return emitError() << "expects a zero point that is a code of " << code
                        << ", but got " << zero;
   return success();
