@@ -12,8 +12,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Driver/Report.h"
+#include "miura/Dialect/Miura/IR/LayerAttrs.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
-#include "miura/Transforms/Lossy/RewriteWeights.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
@@ -146,6 +146,7 @@ ModelReport miura::driver::makeReport(ModuleOp module,
       return;
     LayerReport entry;
     entry.name = layer.getId().str();
+    entry.path = getModulePath(layer).str();
     entry.scheme = describeExpression(weight);
     for (int64_t size : layer.getWeightShape())
       entry.shape.push_back(size);
@@ -200,6 +201,8 @@ llvm::json::Object miura::driver::toJson(const ModelReport &report) {
                               {"error", nullptr}};
     if (layer.error)
       object["error"] = *layer.error;
+    if (!layer.path.empty())
+      object["path"] = layer.path;
     if (!layer.sharedWith.empty())
       object["shared_with"] = layer.sharedWith;
     if (!layer.kept.empty())
@@ -220,9 +223,15 @@ void miura::driver::printReport(const ModelReport &report,
     nameWidth = std::max(nameWidth, layer.name.size());
     schemeWidth = std::max(schemeWidth, layer.scheme.size());
   }
+  // A name that begins with the path says as much.
+  auto saysMore = [](const LayerReport &layer) {
+    return !layer.path.empty() &&
+           !llvm::StringRef(layer.name).starts_with(layer.path);
+  };
   os << llvm::left_justify("layer", nameWidth) << "  "
      << llvm::left_justify("scheme", schemeWidth)
-     << "         shape    bits       bytes     error\n";
+     << "         shape    bits       bytes     error"
+     << (llvm::any_of(report.layers, saysMore) ? "  module\n" : "\n");
   for (const LayerReport &layer : report.layers) {
     std::string shape;
     for (int64_t size : layer.shape)
@@ -233,6 +242,8 @@ void miura::driver::printReport(const ModelReport &report,
        << llvm::format("  %6.3f  %10lld", layer.bits, (long long)layer.bytes);
     if (layer.error)
       os << llvm::format("  %8.5f", *layer.error);
+    if (saysMore(layer))
+      os << (layer.error ? "  " : "            ") << layer.path;
     if (!layer.sharedWith.empty())
       os << "  (the weight of " << layer.sharedWith << ")";
     os << "\n";

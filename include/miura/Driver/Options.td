@@ -103,9 +103,9 @@ defm pass_pipeline : V<"pass-pipeline", "TEXT",
     "Compress with these passes instead, as miura-opt takes them, with or "
     "without builtin.module(...) around", [cmd_compress]>;
 defm include_layers : V<"include", "GLOB",
-    "Compress only layers of such names (may be repeated)", [cmd_compress]>;
+    "Compress only layers of such ids or module paths (may be repeated)", [cmd_compress]>;
 defm exclude_layers : V<"exclude", "GLOB",
-    "Keep layers of such names as they are (may be repeated)", [cmd_compress]>;
+    "Keep layers of such ids or module paths as they are (may be repeated)", [cmd_compress]>;
 defm original : V<"original", "MODEL",
     "The model that a bundle was made from, to compress it anew", [cmd_compress]>;
 def print_pipeline : F<"print-pipeline",

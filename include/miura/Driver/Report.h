@@ -27,6 +27,7 @@ namespace miura::driver {
 /// A use of a weight.
 struct LayerReport {
   std::string name;            ///< the layer's id
+  std::string path;            ///< the module path, where it is known
   std::string scheme;          ///< such as `int4/32`, see describeExpression
   std::vector<int64_t> shape;  ///< out × in
   int64_t bytes = 0;           ///< of the expression's leaves
@@ -65,7 +66,7 @@ std::string describeExpression(mlir::Value value);
 ModelReport makeReport(mlir::ModuleOp module,
                        std::optional<int64_t> bytes = std::nullopt);
 
-/// {bytes, resident_bytes, parameters, bits_per_weight, layers: [{name, scheme,
+/// {bytes, resident_bytes, parameters, bits_per_weight, layers: [{name, path, scheme,
 /// shape, bits, bytes, error, shared_with}]}; `error` is null where the layer
 /// is not an approximation.
 llvm::json::Object toJson(const ModelReport &report);

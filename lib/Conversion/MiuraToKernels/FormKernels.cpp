@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Conversion/MiuraToKernels/Passes.h"
+#include "miura/Dialect/Miura/IR/LayerAttrs.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -336,8 +337,11 @@ static void buildKernel(const Group &group) {
       copy->getResult(0).setType(type);
       // What tells uses apart must not tell kernels apart; it is kept for
       // messages.
-      if (auto use = dyn_cast<Compressible>(copy))
+      if (auto use = dyn_cast<Compressible>(copy)) {
         kernel->setAttr("miura.id", inner.getStringAttr(use.getId()));
+        copy->removeDiscardableAttr(kPathAttrName);
+        copy->removeDiscardableAttr(kKeptAttrName);
+      }
       if (auto linear = dyn_cast<LinearOp>(copy))
         linear.setId("");
       if (auto linear = dyn_cast<ExpertLinearOp>(copy))

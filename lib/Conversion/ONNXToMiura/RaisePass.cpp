@@ -14,6 +14,7 @@
 
 #include "Raiser.h"
 #include "miura/Conversion/ONNXToMiura/Passes.h"
+#include "miura/Dialect/Miura/IR/LayerAttrs.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -112,6 +113,20 @@ Value Raiser::skipFloatCasts(Value value) {
   return value;
 }
 
+/// The module that `op` lies in: what import noted, else the name of the node,
+/// where that is a path (`/model/layers.0/self_attn/q_proj/MatMul`).
+static std::string readPath(OnnxNodeOp op) {
+  StringRef path = getModulePath(op);
+  if (!path.empty())
+    return path.str();
+  StringRef name = op.getNodeName();
+  if (!name.consume_front("/") || !name.contains('/'))
+    return "";
+  std::string result = name.rsplit('/').first.str();
+  llvm::replace(result, '/', '.');
+  return result;
+}
+
 StringAttr Raiser::makeId(Value weight, OnnxNodeOp use) {
   std::string name;
   if (auto op = weight.getDefiningOp<WeightOp>())
@@ -131,6 +146,8 @@ StringAttr Raiser::makeId(Value weight, OnnxNodeOp use) {
     id = (name + "@" + use.getNodeName()).str();
   for (unsigned i = 1; !ids.insert(id).second; ++i)
     id = name + "@" + std::to_string(i);
+  if (std::string path = readPath(use); !path.empty())
+    paths[id] = std::move(path);
   return builder.getStringAttr(id);
 }
 
@@ -259,6 +276,10 @@ void Raiser::finish() {
   Operation *terminator = body.getTerminator();
   func.setType(FunctionType::get(func.getContext(), body.getArgumentTypes(),
                                  terminator->getOperandTypes()));
+  func.walk([&](Compressible use) {
+    if (auto path = paths.find(use.getId()); path != paths.end())
+      use->setAttr(kPathAttrName, builder.getStringAttr(path->second));
+  });
   func.walk([](OnnxNodeOp op) {
     if (isa<OnnxNodeOp>(op->getParentOp()))
       return; // said of the node that holds it

@@ -305,6 +305,8 @@ private:
   /// Codes of activations as the numbers that they stand for.
   llvm::DenseMap<mlir::Value, mlir::Value> roundedInputs;
   llvm::StringSet<> ids;
+  /// Of each id with a known place in the trained model.
+  llvm::StringMap<std::string> paths;
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, mlir::Value> splits;
   /// The argument with the tokens, once asked for.
   std::optional<mlir::BlockArgument> tokensArgument;

@@ -12,9 +12,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "AttributeExporter.h"
+#include "miura/Dialect/Miura/IR/LayerAttrs.h"
 #include "miura/Export/ONNX/ExportOnnx.h"
 #include "miura/Import/ONNX/ImportOnnx.h"
 #include "miura/Import/ONNX/OnnxTypes.h"
+#include "miura/Support/ONNX/ModulePath.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/StringSet.h"
@@ -332,6 +334,8 @@ LogicalResult GraphExporter::exportNode(OnnxNodeOp op, onnx::NodeProto &node) {
       name(result, isa<AbsentType>(result.getType()) ? "" : freshName());
     node.add_output(names[result]);
   }
+  if (StringRef path = getModulePath(op); !path.empty())
+    writeModulePath(path, node);
   auto tensors = op->getAttrOfType<DictionaryAttr>(kTensorsAttrName);
   for (NamedAttribute attribute : op.getOnnxAttributes()) {
     auto *out = node.add_attribute();

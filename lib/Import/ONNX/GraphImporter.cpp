@@ -14,6 +14,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "GraphImporter.h"
+#include "miura/Dialect/Miura/IR/LayerAttrs.h"
+#include "miura/Support/ONNX/ModulePath.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -424,6 +426,8 @@ LogicalResult OnnxImporter::importNode(const onnx::NodeProto &node, int index,
       version->second, node.name(), attributes.getDictionary(context),
       regionNames.empty() ? ArrayAttr() : builder.getArrayAttr(regionNames),
       builder.getArrayAttr(outputs), inputs, subgraphs.size());
+  if (std::string path = readModulePath(node); !path.empty())
+    op->setAttr(kPathAttrName, builder.getStringAttr(path));
   if (!tensors.empty())
     op->setAttr(kTensorsAttrName, tensors.getDictionary(context));
   std::vector<onnx::GraphProto> graphLeftovers(subgraphs.size());

@@ -232,9 +232,15 @@ void Rewriter::collect() {
     jobs.push_back(std::move(entry.second));
 }
 
+/// Whether `glob` names `use`, by its id or by its place in the trained model.
+static bool isNamed(Compressible use, const llvm::GlobPattern &glob) {
+  StringRef path = getModulePath(use);
+  return glob.match(use.getId()) || (!path.empty() && glob.match(path));
+}
+
 static bool isNamed(Compressible use, ArrayRef<llvm::GlobPattern> globs) {
   return llvm::any_of(globs, [&](const llvm::GlobPattern &glob) {
-    return glob.match(use.getId());
+    return isNamed(use, glob);
   });
 }
 
@@ -373,7 +379,7 @@ void Rewriter::warnOfUnused(ArrayRef<std::string> texts,
   for (auto [text, glob] : llvm::zip_equal(texts, globs))
     if (llvm::none_of(jobs, [&glob = glob](const Job &job) {
           return llvm::any_of(job.layer.uses, [&](Compressible use) {
-            return glob.match(use.getId());
+            return isNamed(use, glob);
           });
         }))
       module.emitWarning() << rewrite.pass << ": the pattern '" << text

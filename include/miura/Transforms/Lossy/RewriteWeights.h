@@ -19,14 +19,11 @@
 #ifndef MIURA_TRANSFORMS_LOSSY_REWRITEWEIGHTS_H
 #define MIURA_TRANSFORMS_LOSSY_REWRITEWEIGHTS_H
 
+#include "miura/Dialect/Miura/IR/LayerAttrs.h"
 #include "miura/Transforms/Lossy/TreePlan.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace miura {
-
-/// On a layer that a pass left alone: an array with a string per pass, `pass:
-/// reason`, so that a report can tell long after the remark is gone.
-inline constexpr llvm::StringLiteral kKeptAttrName = "miura.kept";
 
 /// One weight, with every use of it.
 struct Layer {

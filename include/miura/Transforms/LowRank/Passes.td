@@ -24,9 +24,9 @@ class FactorizePass<string mnemonic> : Pass<mnemonic, "mlir::ModuleOp"> {
              clEnumValN(::miura::compress::FactorType::F16, "f16", "2 bytes; its rounding is far below what a low rank leaves"),
              clEnumValN(::miura::compress::FactorType::F32, "f32", "4 bytes"))}]>,
     ListOption<"include", "include", "std::string",
-               "Globs of layer ids to factorize; none given means every layer">,
+               "Globs of the ids or module paths of layers to factorize; none given means every layer">,
     ListOption<"exclude", "exclude", "std::string",
-               "Globs of layer ids to keep; wins over include">
+               "Globs of the ids or module paths of layers to keep; wins over include">
   ];
   let dependentDialects = ["::miura::MiuraDialect", "::mlir::arith::ArithDialect"];
 }

@@ -73,9 +73,9 @@ def PruneMagnitudePass : Pass<"miura-prune-magnitude", "mlir::ModuleOp"> {
     ListOption<"block", "block", "int64_t",
                "Rows and columns of a block to keep or drop whole; none given means single weights">,
     ListOption<"include", "include", "std::string",
-               "Globs of layer ids to prune; none given means every layer">,
+               "Globs of the ids or module paths of layers to prune; none given means every layer">,
     ListOption<"exclude", "exclude", "std::string",
-               "Globs of layer ids to keep; wins over include">
+               "Globs of the ids or module paths of layers to keep; wins over include">
   ];
   let dependentDialects = ["::miura::MiuraDialect", "::mlir::arith::ArithDialect"];
 }

@@ -78,9 +78,9 @@ def QuantizeRtnPass : Pass<"miura-quantize-rtn", "mlir::ModuleOp"> {
              clEnumValN(::miura::ActivationType::Keep, "keep", "As the linear says (f32 as imported)"),
              clEnumValN(::miura::ActivationType::I8, "i8", "Rounded to int8 with one scale per token (#miura.compute)"))}]>,
     ListOption<"include", "include", "std::string",
-               "Globs of layer ids to quantize; none given means every layer">,
+               "Globs of the ids or module paths of layers to quantize; none given means every layer">,
     ListOption<"exclude", "exclude", "std::string",
-               "Globs of layer ids to keep; wins over include">
+               "Globs of the ids or module paths of layers to keep; wins over include">
   ];
   let dependentDialects = ["::miura::MiuraDialect", "::mlir::arith::ArithDialect"];
 }

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
+#include "miura/Dialect/Miura/IR/LayerAttrs.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -76,6 +77,11 @@ void MiuraDialect::initialize() {
 }
 
 MiuraDialect::~MiuraDialect() = default;
+
+StringRef miura::getModulePath(Operation *op) {
+  auto path = op->getAttrOfType<StringAttr>(kPathAttrName);
+  return path ? path.getValue() : StringRef();
+}
 
 static int64_t getLeastCode(IntegerType code) {
   return code.isUnsigned() ? 0 : -(int64_t(1) << (code.getWidth() - 1));
