@@ -66,9 +66,9 @@ std::string describeExpression(mlir::Value value);
 ModelReport makeReport(mlir::ModuleOp module,
                        std::optional<int64_t> bytes = std::nullopt);
 
-/// {bytes, resident_bytes, parameters, bits_per_weight, layers: [{name, path, scheme,
-/// shape, bits, bytes, error, shared_with}]}; `error` is null where the layer
-/// is not an approximation.
+/// {bytes, resident_bytes, parameters, bits_per_weight, layers: [{name, path,
+/// scheme, shape, bits, bytes, error, shared_with}]}; `error` is null where the
+/// layer is not an approximation.
 llvm::json::Object toJson(const ModelReport &report);
 
 /// The same as a table.

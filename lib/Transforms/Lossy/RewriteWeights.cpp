@@ -239,9 +239,8 @@ static bool isNamed(Compressible use, const llvm::GlobPattern &glob) {
 }
 
 static bool isNamed(Compressible use, ArrayRef<llvm::GlobPattern> globs) {
-  return llvm::any_of(globs, [&](const llvm::GlobPattern &glob) {
-    return isNamed(use, glob);
-  });
+  return llvm::any_of(
+      globs, [&](const llvm::GlobPattern &glob) { return isNamed(use, glob); });
 }
 
 std::string Rewriter::getReasonToKeep(Layer &layer) const {
