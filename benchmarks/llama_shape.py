@@ -9,6 +9,10 @@ Needs numpy and onnx. The same --seed gives the same bytes."""
 import argparse
 from pathlib import Path
 
+from environment import need
+
+need("numpy", "onnx")
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper

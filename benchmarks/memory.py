@@ -16,6 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from environment import need
+
+need("numpy", "onnx")
+
 HERE = Path(__file__).resolve().parent
 MIB = 1 << 20
 

@@ -20,6 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from environment import need
+
+need("numpy", "onnx", "onnxruntime")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
