@@ -64,7 +64,10 @@ function(add_miura_tool name)
   target_link_libraries(${name} PRIVATE LLVM)
   # The precompiled header is of -fPIC code; CMake would say -fPIE here.
   target_compile_options(${name} PRIVATE -fPIC)
-  target_precompile_headers(${name} REUSE_FROM miura-pch)
+  # LLVM's macro defines LLVM_BUILD_STATIC, which g++ takes for another header.
+  if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    target_precompile_headers(${name} REUSE_FROM miura-pch)
+  endif()
   set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
   set_property(GLOBAL APPEND PROPERTY MIURA_TOOLS ${name})

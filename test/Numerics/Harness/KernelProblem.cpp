@@ -1016,12 +1016,12 @@ std::vector<int64_t> CompiledKernel::getFields(ArrayRef<uint8_t *> others) {
   // Memrefs are passed field by field.
   std::vector<int64_t> fields;
   auto memref1 = [&](const void *data, int64_t size) {
-    fields.insert(fields.end(), {(int64_t)data, (int64_t)data, 0, size, 1});
+    llvm::append_values(fields, (int64_t)data, (int64_t)data, 0, size, 1);
   };
   auto memref2 = [&](const void *data, int64_t rows, int64_t columns,
                      int64_t stride) {
-    fields.insert(fields.end(),
-                  {(int64_t)data, (int64_t)data, 0, rows, columns, stride, 1});
+    llvm::append_values(fields, (int64_t)data, (int64_t)data, 0, rows, columns,
+                        stride, 1);
   };
   memref2(x.data(), problem.m, problem.k, xStride);
   for (auto [i, leaf] : llvm::enumerate(packed))

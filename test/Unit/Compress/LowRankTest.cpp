@@ -172,8 +172,9 @@ TEST(LowRankTest, KeepsTheEnergy) {
         // The rank is the smallest, give or take what a sketch and rounding
         // cost.
         std::optional<Svd> exact = computeExactSvd(matrix.ref());
-        if (factors.rank > 2)
+        if (factors.rank > 2) {
           EXPECT_GT(getTail(*exact, factors.rank - 2), (1 - energy) * norm);
+        }
       }
   // Noise has no rank to find.
   Matrix noise = makeMatrix(20, 20, Spectrum::Flat, 5);

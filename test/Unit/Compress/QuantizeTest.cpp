@@ -92,10 +92,12 @@ TEST(QuantizeTest, StoresScalesAsTheTypeSays) {
       [](QuantizerOptions options, std::vector<float> values, std::mt19937 &) {
         Grid grid;
         ASSERT_EQ(fitGrid(values, options, grid), FitResult::Fitted);
-        if (options.scaleType == ScaleType::F16)
+        if (options.scaleType == ScaleType::F16) {
           EXPECT_EQ(halfToFloat(floatToHalf(grid.scale)), grid.scale);
-        if (options.symmetric)
+        }
+        if (options.symmetric) {
           EXPECT_EQ(grid.zero, 0);
+        }
         EXPECT_GE(grid.zero, 0);
         EXPECT_LT(grid.zero, 1 << options.bits);
       });

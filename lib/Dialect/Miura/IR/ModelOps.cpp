@@ -380,7 +380,8 @@ LogicalResult AttentionOp::verify() {
         failed(verifyDim(*this, "padding", type, 1, key.getDimSize(2))))
       return failure();
   }
-  if (getWindow() < 0 || (getWindow() > 0 && !getCausal()))
+  // The accessor is unsigned.
+  if (int64_t(getWindow()) < 0 || (getWindow() > 0 && !getCausal()))
     return emitOpError("expects a window only where causal, and not negative");
   return success();
 }

@@ -48,7 +48,7 @@ ParseResult OnnxNodeOp::parse(OpAsmParser &parser, OperationState &result) {
   if (parseString("domain", "domain") || parseString("overload", "overload"))
     return failure();
   if (succeeded(parser.parseOptionalKeyword("version"))) {
-    int64_t version;
+    int64_t version = 0;
     if (parser.parseLParen() || parser.parseInteger(version) ||
         parser.parseRParen())
       return failure();
