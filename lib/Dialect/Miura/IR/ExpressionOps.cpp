@@ -431,14 +431,17 @@ FailureOr<HostTensor> AddOp::evaluateRows(int64_t first, int64_t count) {
 
 Value AddOp::applyTo(OpBuilder &builder, Value x,
                      function_ref<Value(Value, Value)> linear) {
-  return arith::AddFOp::create(builder, getLoc(), linear(x, getLhs()),
-                               linear(x, getRhs()));
+  // One after the other: compilers evaluate arguments in different orders.
+  Value lhs = linear(x, getLhs());
+  Value rhs = linear(x, getRhs());
+  return arith::AddFOp::create(builder, getLoc(), lhs, rhs);
 }
 
 Value AddOp::pickRows(OpBuilder &builder, function_ref<Value(Value)> rows,
                       function_ref<Value(Value, Value)>) {
-  return arith::AddFOp::create(builder, getLoc(), rows(getLhs()),
-                               rows(getRhs()));
+  Value lhs = rows(getLhs());
+  Value rhs = rows(getRhs());
+  return arith::AddFOp::create(builder, getLoc(), lhs, rhs);
 }
 
 SmallVector<unsigned> AddOp::getWeightOperands() { return {0, 1}; }
