@@ -216,8 +216,8 @@ private:
   /// sees no key, whose weights are all 0.
   void storeRow(Value total, Value row, Value position, Value head,
                 function_ref<Value(int64_t)> sum);
-  /// The mean of all values up to the last new one.
-  void storeMean(Value row, Value position, Value head);
+  /// The row of a query that sees no key, with `spec.hidden`.
+  void storeBlind(Value row, Value position, Value head);
 
   VectorBuilder &b;
   func::FuncOp func;
@@ -450,34 +450,57 @@ void AttentionEmitter::storeRow(Value total, Value row, Value position,
     for (int64_t v = 0; v < valueVectors(); ++v)
       storeOut(normalize(sum(v), total), row, position, head, v);
   };
-  if (!spec.blindMean)
+  if (!spec.hidden)
     return store();
   // A branch that text without padding never takes.
   Value blind = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, total,
                                       b.like(total, 0.0));
-  b.ifElse(blind, [&] { storeMean(row, position, head); }, store);
+  b.ifElse(blind, [&] { storeBlind(row, position, head); }, store);
 }
 
-void AttentionEmitter::storeMean(Value row, Value position, Value head) {
+void AttentionEmitter::storeBlind(Value row, Value position, Value head) {
   Value end = b.min(b.add(b.loadIndex(lengths, {row}), sequence), capacity);
   Value kvHead = b.div(head, plan.group);
+  Values queries;
+  for (int64_t v = 0; v < keyVectors(); ++v)
+    queries.push_back(loadQuery(row, position, head, v));
+  // Maximum, sum and weighted values so far; the number is added to the score
+  // itself, in f32 as the file's softmax sees it.
+  Values start = {b.f32(-std::numeric_limits<double>::infinity()), b.f32(0.0)};
+  start.append(valueVectors(), b.zeros(plan.valueLanes));
   Values sums = b.loop(
-      b.index(0), end, 1, Values(valueVectors(), b.zeros(plan.valueLanes)),
-      [&](Value slot, ValueRange state) {
-        Values next;
-        for (int64_t v = 0; v < valueVectors(); ++v)
-          next.push_back(b.addf(
-              state[v],
-              b.loadPart(
-                  value, {row, kvHead, slot, b.index(v * plan.valueLanes)},
-                  spec.valueSize - v * plan.valueLanes, plan.valueLanes)));
+      b.index(0), end, 1, start, [&](Value slot, ValueRange state) {
+        Value dot = b.zeros(plan.keyLanes);
+        for (int64_t v = 0; v < keyVectors(); ++v)
+          dot = b.fma(queries[v], loadKey(row, kvHead, slot, v), dot);
+        Value score = b.broadcast(b.sumLanes(dot), plan.lanes);
+        score = spec.softcap > 0 ? b.mulf(emitTanh(b, score),
+                                          b.like(score, spec.softcap))
+                                 : b.mulf(score, b.like(score, 1 / log2e));
+        score = b.addf(score, b.like(score, *spec.hidden));
+        Value before = b.broadcast(state[0], plan.lanes);
+        Value maximum = b.maxf(score, before);
+        auto weigh = [&](Value s) -> Value {
+          Value shifted =
+              b.mulf(b.subf(s, maximum), b.like(maximum, log2e));
+          return vector::ExtractOp::create(b, emitExp2(b, shifted), 0);
+        };
+        Value factor = weigh(before), weight = weigh(score);
+        Values next = {vector::ExtractOp::create(b, maximum, 0),
+                       b.fma(state[1], factor, weight)};
+        Value wideFactor = b.broadcast(factor, plan.valueLanes);
+        Value wideWeight = b.broadcast(weight, plan.valueLanes);
+        for (int64_t v = 0; v < valueVectors(); ++v) {
+          Value loaded = b.loadPart(
+              value, {row, kvHead, slot, b.index(v * plan.valueLanes)},
+              spec.valueSize - v * plan.valueLanes, plan.valueLanes);
+          next.push_back(b.fma(wideWeight, loaded,
+                               b.mulf(wideFactor, state[2 + v])));
+        }
         return next;
       });
-  Value count = arith::SIToFPOp::create(
-      b, b.getF32Type(), arith::IndexCastOp::create(b, b.getI64Type(), end));
   for (int64_t v = 0; v < valueVectors(); ++v)
-    storeOut(b.divf(sums[v], b.broadcast(count, plan.valueLanes)), row,
-             position, head, v);
+    storeOut(normalize(sums[2 + v], sums[1]), row, position, head, v);
 }
 
 //===----------------------------------------------------------------------===//

@@ -231,7 +231,8 @@ public:
     spec.window = op.getWindow();
     spec.softcap = op.getSoftcap().convertToDouble();
     spec.padding = static_cast<bool>(op.getPadding());
-    spec.blindMean = op.getBlindMean();
+    if (std::optional<APFloat> hidden = op.getHidden())
+      spec.hidden = hidden->convertToDouble();
     spec.sinks = static_cast<bool>(op.getSinks());
     spec.mask = static_cast<bool>(op.getMask());
     if (spec.mask)

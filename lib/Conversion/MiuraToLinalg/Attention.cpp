@@ -39,7 +39,7 @@ struct AttentionParts {
   double scale, softcap;
   bool causal;
   int64_t window;
-  bool blindMean;
+  std::optional<double> hidden; // see the op
   RoundingAttr keyRounding, valueRounding, scoreRounding, weightRounding;
 };
 
@@ -102,25 +102,18 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
         }
         if (a.scoreRounding)
           s = roundToCodes(b, s, a.scoreRounding);
-        // With the lowest finite number a query that sees no key has equal
-        // scores, hence the mean of all values; with minus infinity zeros.
         Value minusInfinity = b.constant(f32, -INFINITY);
-        Value hidden =
-            a.blindMean ? b.constant(f32, std::numeric_limits<float>::lowest())
-                        : minusInfinity;
-        auto keepIf = [&](Value seen) {
-          s = arith::SelectOp::create(b, seen, s, hidden);
-        };
+        SmallVector<Value> conditions;
         if (a.mask) {
           Value m = extractBroadcast(b, a.mask, maskSizes, i);
           if (m.getType().isInteger(1))
-            keepIf(m);
+            conditions.push_back(m);
           else
             s = b.add(s, b.convert(m, f32));
         }
         if (a.padding) {
           Value p = extractBroadcast(b, a.padding, paddingSizes, {i[0], i[3]});
-          keepIf(b.convert(p, b.getI1Type()));
+          conditions.push_back(b.convert(p, b.getI1Type()));
         }
         Value position, key = i[3];
         if (a.lengths)
@@ -128,14 +121,22 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
         else
           position = b.addIndex(offset, i[2]);
         if (a.causal)
-          keepIf(arith::CmpIOp::create(b, arith::CmpIPredicate::sle, key,
-                                       position));
+          conditions.push_back(arith::CmpIOp::create(
+              b, arith::CmpIPredicate::sle, key, position));
         if (a.window != 0)
-          keepIf(arith::CmpIOp::create(b, arith::CmpIPredicate::sgt,
-                                       b.addIndex(key, b.index(a.window)),
-                                       position));
+          conditions.push_back(arith::CmpIOp::create(
+              b, arith::CmpIPredicate::sgt,
+              b.addIndex(key, b.index(a.window)), position));
+        Value hidden = a.hidden ? b.add(s, b.constant(f32, *a.hidden))
+                                : minusInfinity;
+        if (!conditions.empty()) {
+          Value seen = conditions.front();
+          for (Value condition : llvm::drop_begin(conditions))
+            seen = arith::AndIOp::create(b, seen, condition);
+          s = arith::SelectOp::create(b, seen, s, hidden);
+        }
         // What is behind the newest key is no key.
-        if (a.lengths && (!a.causal || a.blindMean)) {
+        if (a.lengths && (!a.causal || a.hidden)) {
           Value end =
               b.addIndex(b.toIndex(b.extract(a.lengths, {i[0]})), queries);
           Value isKey =
@@ -236,7 +237,9 @@ static void replaceAttention(Op op, Adaptor operands, Value lengths,
                        op.getSoftcap().convertToDouble(),
                        op.getCausal(),
                        static_cast<int64_t>(op.getWindow()),
-                       op.getBlindMean(),
+                       op.getHidden() ? std::optional<double>(
+                                            op.getHidden()->convertToDouble())
+                                      : std::nullopt,
                        op.getKeyRoundingAttr(),
                        op.getValueRoundingAttr(),
                        op.getScoreRoundingAttr(),

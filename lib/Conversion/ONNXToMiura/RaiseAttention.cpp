@@ -78,11 +78,13 @@ Value Raiser::getGroupedHeads(Expr atom, HeadAxes axes, Operation *before) {
 }
 
 bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
-                          const MaskPart *&kept, bool &blindMean) {
+                          const MaskPart *&kept,
+                          std::optional<double> &hiddenScore) {
   const Indices &own = parts.at;
   Expr keys = parts.shape[3];
   Expr keysBefore = context.sub(keys, parts.shape[2]);
   SmallVector<double> hidden;
+  bool isAdded = false;
   for (const MaskPart &mask : parts.masks) {
     Expr element = analysis.getBroadcastElement(mask.value, mask.indices);
     Expr visible = nullptr;
@@ -93,6 +95,7 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
       if (visible)
         llvm::copy_if(leaves, std::back_inserter(hidden),
                       [](double k) { return k != 0; });
+      isAdded = true;
     } else if (element) {
       visible = mask.negated ? context.negate(element) : element;
       hidden.push_back(*mask.hidden);
@@ -108,8 +111,9 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
     kept = &mask;
   }
   // A query that sees no key: there is none where all see themselves; else the
-  // file gives zeros (a NaN replaced), or, where every hidden score became one
-  // finite number, the mean of all values.
+  // file gives zeros (a NaN replaced), or the softmax of all scores with the
+  // finite number that hides them. One that takes their place makes them equal,
+  // as the lowest does when it is added.
   bool mayBeBlind = form.padding || (kept && !hidden.empty());
   if (mayBeBlind && !parts.sinks) {
     bool infinite =
@@ -118,7 +122,8 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
       return !std::isinf(k) && k >= -3.5e38 && k == hidden.front();
     });
     if (finite && !hidden.empty())
-      blindMean = true;
+      hiddenScore = isAdded ? hidden.front()
+                            : double(std::numeric_limits<float>::lowest());
     else if (!infinite || !parts.zeroesBlind) {
       // Only the mask itself says it.
       if (parts.masks.size() != 1 || parts.masks[0].negated)
@@ -129,7 +134,7 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
   }
   // A mask that is kept has its own numbers.
   if (kept && parts.masks.size() == 1 && kept->isAdditive())
-    blindMean = false;
+    hiddenScore = std::nullopt;
   return form.window == 0 || form.causal || parts.causal;
 }
 
@@ -261,8 +266,8 @@ Value Raiser::makeAttention(const AttentionParts &parts, Type element,
   form.causal = parts.causal;
   form.window = parts.window;
   const MaskPart *kept = nullptr;
-  bool blindMean = false;
-  if (!resolveMasks(parts, form, kept, blindMean))
+  std::optional<double> hidden;
+  if (!resolveMasks(parts, form, kept, hidden))
     return {};
   form.causal |= parts.causal;
   Value operand = kept ? makeMask(parts, *kept, before) : Value();
@@ -278,7 +283,8 @@ Value Raiser::makeAttention(const AttentionParts &parts, Type element,
       form.causal ? builder.getUnitAttr() : UnitAttr(),
       builder.getI64IntegerAttr(form.window),
       builder.getF64FloatAttr(parts.softcap),
-      blindMean ? builder.getUnitAttr() : UnitAttr(), parts.keyRounding,
+      hidden ? builder.getF64FloatAttr(*hidden) : FloatAttr(),
+      parts.keyRounding,
       parts.valueRounding, parts.scoreRounding, parts.weightRounding);
   analysis.setShape(attention, attended);
   return attention;
@@ -578,7 +584,7 @@ void Raiser::foldBlindRows(AttentionOp attention) {
       form.window != int64_t(attention.getWindow()) ||
       form.padding != attention.getPadding())
     return;
-  attention.setBlindMean(false);
+  attention.removeHiddenAttr();
   replace(where.getResult(0), attention);
 }
 
@@ -594,6 +600,6 @@ void Raiser::raiseAttentions() {
   SmallVector<AttentionOp> attentions;
   func.walk([&](AttentionOp op) { attentions.push_back(op); });
   for (AttentionOp op : attentions)
-    if (op.getBlindMean())
+    if (op.getHidden())
       foldBlindRows(op);
 }

@@ -290,7 +290,7 @@ private:
                     Expr keys, MaskForm &form);
   /// Puts what masks say into `form`; one that has no closed form is `kept`.
   bool resolveMasks(const AttentionParts &parts, MaskForm &form,
-                    const MaskPart *&kept, bool &blindMean);
+                    const MaskPart *&kept, std::optional<double> &hiddenScore);
   /// The condition under which an additive mask is 0, where else it is −∞ (or,
   /// if not `strict`, so large that it hides a key). Null if it is neither.
   Expr getVisible(Expr mask, bool strict);

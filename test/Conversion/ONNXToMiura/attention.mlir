@@ -57,7 +57,7 @@ func.func @causal(%q: tensor<?x?x16xf32, #miura.dims<"b", "t", "">>, %k: tensor<
 // CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<1x2x?x4xf32>
 // CHECK-SAME: %[[M:[a-z0-9]+]]: tensor<1x?xi64> {{{.*}}miura.role = #miura.role<mask>}
 // CHECK: miura.attention %[[X]], %[[X]], %[[X]] mask %{{.*}} scale
-// CHECK: miura.attention %[[X]], %[[X]], %[[X]] padding %[[M]] : tensor<1x?xi64> scale 1.000000e+00 {blind_mean}
+// CHECK: miura.attention %[[X]], %[[X]], %[[X]] padding %[[M]] : tensor<1x?xi64> scale 1.000000e+00 {hidden = -3.4028234663852886E+38 : f64}
 // CHECK: miura.attention %[[X]], %[[X]], %[[X]] padding %[[M]] : tensor<1x?xi64> scale 1.000000e+00 :
 func.func @padding(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, %m: tensor<1x?xi64, #miura.dims<"", "t">>) -> (tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) {
   %axes = arith.constant dense<[1, 2]> : tensor<2xi64>

@@ -123,6 +123,13 @@ struct Problem {
         for (int64_t h = 0; h < s.heads; ++h) {
           int64_t head = b * s.kvHeads + h / (s.heads / s.kvHeads);
           float *q = &query[((b * c.sequence + t) * s.heads + h) * s.size];
+          auto score = [&](int64_t j) {
+            double dot = 0;
+            for (int64_t d = 0; d < s.size; ++d)
+              dot += double(q[d]) * key[(head * c.capacity + j) * s.size + d];
+            dot *= s.scale;
+            return s.softcap > 0 ? s.softcap * std::tanh(dot / s.softcap) : dot;
+          };
           std::vector<double> weight(c.capacity, 0.0);
           double most = -1e300, total = 0;
           std::vector<bool> seen(c.capacity, false);
@@ -130,12 +137,7 @@ struct Problem {
             if (!sees(b, t, j) || (s.mask && maskAt(b, h, t, j) == -INFINITY))
               continue;
             seen[j] = true;
-            double dot = 0;
-            for (int64_t d = 0; d < s.size; ++d)
-              dot += double(q[d]) * key[(head * c.capacity + j) * s.size + d];
-            dot *= s.scale;
-            if (s.softcap > 0)
-              dot = s.softcap * std::tanh(dot / s.softcap);
+            double dot = score(j);
             // In f32, as the mask is added: the lowest number swallows a score.
             weight[j] =
                 s.mask ? std::max(float(dot) + maskAt(b, h, t, j), -FLT_MAX)
@@ -148,11 +150,15 @@ struct Problem {
           }
           if (s.sinks && total > 0)
             total += std::exp(sinks[h] - most);
-          if (s.blindMean && total == 0) {
+          if (s.hidden && total == 0) {
             int64_t all = std::min(c.capacity, lengths[b] + c.sequence);
             for (int64_t j = 0; j < all; ++j)
-              weight[j] = 1;
-            total = all;
+              weight[j] = float(score(j)) + float(*s.hidden);
+            most = *std::max_element(weight.begin(), weight.begin() + all);
+            for (int64_t j = 0; j < all; ++j) {
+              weight[j] = std::exp(weight[j] - most);
+              total += weight[j];
+            }
           }
           double *o =
               &result[((b * c.sequence + t) * s.heads + h) * s.valueSize];
@@ -328,8 +334,19 @@ TEST_P(AttentionTest, PaddingHidesSlotsAndWholeRows) {
 TEST_P(AttentionTest, QueriesThatSeeNothingGiveTheMean) {
   AttentionSpec spec = makeSpec(6, 2, 24, 20);
   spec.padding = true;
-  spec.blindMean = true;
+  spec.hidden = std::numeric_limits<float>::lowest();
   check(spec);
+  spec.window = 3;
+  check(spec);
+}
+TEST_P(AttentionTest, QueriesThatSeeNothingGiveTheSoftmaxOfAll) {
+  // The number leaves something of the scores, to their last bits where it has
+  // few of its own.
+  AttentionSpec spec = makeSpec(6, 2, 24, 20);
+  spec.padding = true;
+  spec.hidden = -64;
+  check(spec);
+  spec.softcap = 1.5;
   spec.window = 3;
   check(spec);
 }

@@ -57,9 +57,9 @@ struct AttentionSpec {
   bool isShared[4] = {false, false, false, false};
   /// Whether there is a sinks operand: scores that take part in the sum only.
   bool sinks = false;
-  /// A query that sees no key gives the mean of all values up to the last new
-  /// one, not zeros.
-  bool blindMean = false;
+  /// A query that sees no key gives not zeros, but what the softmax makes of all
+  /// scores up to the last new key after this number was added.
+  std::optional<double> hidden;
 };
 
 /// Attention over a cache of fixed capacity.

@@ -375,7 +375,7 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
         attention.getPadding() ? padding : Value(), attention.getSinks(),
         attention.getScaleAttr(), attention.getCausalAttr(),
         attention.getWindowAttr(), attention.getSoftcapAttr(),
-        attention.getBlindMeanAttr(), attention.getKeyRoundingAttr(),
+        attention.getHiddenAttr(), attention.getKeyRoundingAttr(),
         attention.getValueRoundingAttr(), attention.getScoreRoundingAttr(),
         attention.getWeightRoundingAttr());
     attention.replaceAllUsesWith(cached.getResult());

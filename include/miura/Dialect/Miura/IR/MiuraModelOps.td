@@ -198,9 +198,11 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
     - `mask`, i1 or float, `batch|1 × heads|1 × queries|1 × keys|1`: only keys where it is
       true, or added to the scaled scores.
     `softcap c` (0: none) replaces a scaled score s by `c · tanh(s / c)` before
-    the mask. A query that sees no key gives zeros, or, where `blind_mean`, the
-    mean of all values: what a softmax makes of scores that a mask with the
-    lowest finite number has made equal. Scores and sums are f32.
+    the mask. Scores and sums are f32. A query that sees no key gives zeros, or,
+    where there is `hidden`, what a softmax makes of all scores after the
+    finite number `hidden` was added to each: the mean of all values, if the
+    number is the lowest of f32, which swallows the scores; f16's lowest,
+    −65504, only rounds them.
 
     `sinks`, one number per head, are scores of a key that every query sees and
     whose value is zero: they take part in the softmax's sum only.
@@ -222,7 +224,7 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
                        F64Attr:$scale, UnitAttr:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap,
-                       UnitAttr:$blind_mean,
+                       OptionalAttr<F64Attr>:$hidden,
                        OptionalAttr<Miura_RoundingAttr>:$key_rounding,
                        OptionalAttr<Miura_RoundingAttr>:$value_rounding,
                        OptionalAttr<Miura_RoundingAttr>:$score_rounding,

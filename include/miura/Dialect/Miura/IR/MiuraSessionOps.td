@@ -37,8 +37,7 @@ def Miura_CachedAttentionOp : Miura_Op<"cached_attention", [Pure, AttrSizedOpera
     are not read. `padding`, `batch × capacity` of i8, hides keys where it is 0;
     `mask`, float, `batch|1 × heads|1 × queries|1 × capacity|1`, is added to the
     scaled scores.
-    Otherwise as `miura.attention`; the mean of `blind_mean` is over the keys up
-    to `lengths[b] + sequence − 1`.
+    Otherwise as `miura.attention`; what `hidden` gives is over the keys up to `lengths[b] + sequence − 1`.
   }];
   let arguments = (ins Miura_FloatTensor:$query, Miura_FloatTensor:$key, Miura_FloatTensor:$value,
                        RankedTensorOf<[I64]>:$lengths,
@@ -48,7 +47,7 @@ def Miura_CachedAttentionOp : Miura_Op<"cached_attention", [Pure, AttrSizedOpera
                        F64Attr:$scale, UnitAttr:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap,
-                       UnitAttr:$blind_mean,
+                       OptionalAttr<F64Attr>:$hidden,
                        OptionalAttr<Miura_RoundingAttr>:$key_rounding,
                        OptionalAttr<Miura_RoundingAttr>:$value_rounding,
                        OptionalAttr<Miura_RoundingAttr>:$score_rounding,
