@@ -468,21 +468,20 @@ void AttentionEmitter::storeBlind(Value row, Value position, Value head) {
   // itself, in f32 as the file's softmax sees it.
   Values start = {b.f32(-std::numeric_limits<double>::infinity()), b.f32(0.0)};
   start.append(valueVectors(), b.zeros(plan.valueLanes));
-  Values sums = b.loop(
-      b.index(0), end, 1, start, [&](Value slot, ValueRange state) {
+  Values sums =
+      b.loop(b.index(0), end, 1, start, [&](Value slot, ValueRange state) {
         Value dot = b.zeros(plan.keyLanes);
         for (int64_t v = 0; v < keyVectors(); ++v)
           dot = b.fma(queries[v], loadKey(row, kvHead, slot, v), dot);
         Value score = b.broadcast(b.sumLanes(dot), plan.lanes);
-        score = spec.softcap > 0 ? b.mulf(emitTanh(b, score),
-                                          b.like(score, spec.softcap))
-                                 : b.mulf(score, b.like(score, 1 / log2e));
+        score = spec.softcap > 0
+                    ? b.mulf(emitTanh(b, score), b.like(score, spec.softcap))
+                    : b.mulf(score, b.like(score, 1 / log2e));
         score = b.addf(score, b.like(score, *spec.hidden));
         Value before = b.broadcast(state[0], plan.lanes);
         Value maximum = b.maxf(score, before);
         auto weigh = [&](Value s) -> Value {
-          Value shifted =
-              b.mulf(b.subf(s, maximum), b.like(maximum, log2e));
+          Value shifted = b.mulf(b.subf(s, maximum), b.like(maximum, log2e));
           return vector::ExtractOp::create(b, emitExp2(b, shifted), 0);
         };
         Value factor = weigh(before), weight = weigh(score);
@@ -494,8 +493,8 @@ void AttentionEmitter::storeBlind(Value row, Value position, Value head) {
           Value loaded = b.loadPart(
               value, {row, kvHead, slot, b.index(v * plan.valueLanes)},
               spec.valueSize - v * plan.valueLanes, plan.valueLanes);
-          next.push_back(b.fma(wideWeight, loaded,
-                               b.mulf(wideFactor, state[2 + v])));
+          next.push_back(
+              b.fma(wideWeight, loaded, b.mulf(wideFactor, state[2 + v])));
         }
         return next;
       });

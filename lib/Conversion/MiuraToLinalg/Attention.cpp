@@ -125,10 +125,10 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
               b, arith::CmpIPredicate::sle, key, position));
         if (a.window != 0)
           conditions.push_back(arith::CmpIOp::create(
-              b, arith::CmpIPredicate::sgt,
-              b.addIndex(key, b.index(a.window)), position));
-        Value hidden = a.hidden ? b.add(s, b.constant(f32, *a.hidden))
-                                : minusInfinity;
+              b, arith::CmpIPredicate::sgt, b.addIndex(key, b.index(a.window)),
+              position));
+        Value hidden =
+            a.hidden ? b.add(s, b.constant(f32, *a.hidden)) : minusInfinity;
         if (!conditions.empty()) {
           Value seen = conditions.front();
           for (Value condition : llvm::drop_begin(conditions))
@@ -226,24 +226,24 @@ static void replaceAttention(Op op, Adaptor operands, Value lengths,
                              const TypeConverter &converter,
                              ConversionPatternRewriter &rewriter) {
   LinalgBuilder b(op.getLoc(), rewriter);
-  AttentionParts parts{operands.getQuery(),
-                       operands.getKey(),
-                       operands.getValue(),
-                       operands.getMask(),
-                       operands.getPadding(),
-                       operands.getSinks(),
-                       lengths,
-                       op.getScale().convertToDouble(),
-                       op.getSoftcap().convertToDouble(),
-                       op.getCausal(),
-                       static_cast<int64_t>(op.getWindow()),
-                       op.getHidden() ? std::optional<double>(
-                                            op.getHidden()->convertToDouble())
-                                      : std::nullopt,
-                       op.getKeyRoundingAttr(),
-                       op.getValueRoundingAttr(),
-                       op.getScoreRoundingAttr(),
-                       op.getWeightRoundingAttr()};
+  AttentionParts parts{
+      operands.getQuery(),
+      operands.getKey(),
+      operands.getValue(),
+      operands.getMask(),
+      operands.getPadding(),
+      operands.getSinks(),
+      lengths,
+      op.getScale().convertToDouble(),
+      op.getSoftcap().convertToDouble(),
+      op.getCausal(),
+      static_cast<int64_t>(op.getWindow()),
+      op.getHidden() ? std::optional<double>(op.getHidden()->convertToDouble())
+                     : std::nullopt,
+      op.getKeyRoundingAttr(),
+      op.getValueRoundingAttr(),
+      op.getScoreRoundingAttr(),
+      op.getWeightRoundingAttr()};
   Type type = converter.convertType(op.getResult().getType());
   Value result = lowerAttention(b, parts, getElementTypeOrSelf(type));
   rewriter.replaceOp(op, b.as(result, type));

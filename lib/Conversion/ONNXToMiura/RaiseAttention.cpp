@@ -284,8 +284,8 @@ Value Raiser::makeAttention(const AttentionParts &parts, Type element,
       builder.getI64IntegerAttr(form.window),
       builder.getF64FloatAttr(parts.softcap),
       hidden ? builder.getF64FloatAttr(*hidden) : FloatAttr(),
-      parts.keyRounding,
-      parts.valueRounding, parts.scoreRounding, parts.weightRounding);
+      parts.keyRounding, parts.valueRounding, parts.scoreRounding,
+      parts.weightRounding);
   analysis.setShape(attention, attended);
   return attention;
 }

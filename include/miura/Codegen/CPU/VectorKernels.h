@@ -57,8 +57,8 @@ struct AttentionSpec {
   bool isShared[4] = {false, false, false, false};
   /// Whether there is a sinks operand: scores that take part in the sum only.
   bool sinks = false;
-  /// A query that sees no key gives not zeros, but what the softmax makes of all
-  /// scores up to the last new key after this number was added.
+  /// A query that sees no key gives not zeros, but what the softmax makes of
+  /// all scores up to the last new key after this number was added.
   std::optional<double> hidden;
 };
 
