@@ -459,7 +459,10 @@ void AttentionEmitter::storeRow(Value total, Value row, Value position,
 }
 
 void AttentionEmitter::storeBlind(Value row, Value position, Value head) {
-  Value end = b.min(b.add(b.loadIndex(lengths, {row}), sequence), capacity);
+  Value length = b.loadIndex(lengths, {row});
+  Range range = visible(row, length, position);
+  Value end =
+      spec.hiddenOnce ? range.end : b.min(b.add(length, sequence), capacity);
   Value kvHead = b.div(head, plan.group);
   Values queries;
   for (int64_t v = 0; v < keyVectors(); ++v)
@@ -478,6 +481,16 @@ void AttentionEmitter::storeBlind(Value row, Value position, Value head) {
                     ? b.mulf(emitTanh(b, score), b.like(score, spec.softcap))
                     : b.mulf(score, b.like(score, 1 / log2e));
         score = b.addf(score, b.like(score, *spec.hidden));
+        if (spec.hiddenOnce && spec.window != 0) {
+          Value shown = b.load(padding, {row, slot});
+          Value zero =
+              arith::ConstantOp::create(b, b.getZeroAttr(shown.getType()));
+          Value isPadding =
+              arith::CmpIOp::create(b, arith::CmpIPredicate::eq, shown, zero);
+          score = b.select(
+              b.both(isPadding, b.less(slot, range.begin)),
+              b.like(score, -std::numeric_limits<double>::infinity()), score);
+        }
         Value before = b.broadcast(state[0], plan.lanes);
         Value maximum = b.maxf(score, before);
         auto weigh = [&](Value s) -> Value {

@@ -233,6 +233,7 @@ public:
     spec.padding = static_cast<bool>(op.getPadding());
     if (std::optional<APFloat> hidden = op.getHidden())
       spec.hidden = hidden->convertToDouble();
+    spec.hiddenOnce = op.getHiddenOnce();
     spec.sinks = static_cast<bool>(op.getSinks());
     spec.mask = static_cast<bool>(op.getMask());
     if (spec.mask)

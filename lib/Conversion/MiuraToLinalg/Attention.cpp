@@ -40,6 +40,7 @@ struct AttentionParts {
   bool causal;
   int64_t window;
   std::optional<double> hidden; // see the op
+  bool hiddenOnce;
   RoundingAttr keyRounding, valueRounding, scoreRounding, weightRounding;
 };
 
@@ -104,6 +105,7 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
           s = roundToCodes(b, s, a.scoreRounding);
         Value minusInfinity = b.constant(f32, -INFINITY);
         SmallVector<Value> conditions;
+        Value shown, inWindow, before;
         if (a.mask) {
           Value m = extractBroadcast(b, a.mask, maskSizes, i);
           if (m.getType().isInteger(1))
@@ -113,7 +115,8 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
         }
         if (a.padding) {
           Value p = extractBroadcast(b, a.padding, paddingSizes, {i[0], i[3]});
-          conditions.push_back(b.convert(p, b.getI1Type()));
+          shown = b.convert(p, b.getI1Type());
+          conditions.push_back(shown);
         }
         Value position, key = i[3];
         if (a.lengths)
@@ -134,6 +137,13 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
           for (Value condition : llvm::drop_begin(conditions))
             seen = arith::AndIOp::create(b, seen, condition);
           s = arith::SelectOp::create(b, seen, s, hidden);
+        }
+        if (a.hiddenOnce) {
+          Value once = before;
+          if (inWindow)
+            once = arith::AndIOp::create(
+                b, once, arith::OrIOp::create(b, shown, inWindow));
+          s = arith::SelectOp::create(b, once, s, minusInfinity);
         }
         // What is behind the newest key is no key.
         if (a.lengths && (!a.causal || a.hidden)) {
@@ -240,6 +250,7 @@ static void replaceAttention(Op op, Adaptor operands, Value lengths,
       static_cast<int64_t>(op.getWindow()),
       op.getHidden() ? std::optional<double>(op.getHidden()->convertToDouble())
                      : std::nullopt,
+      op.getHiddenOnce(),
       op.getKeyRoundingAttr(),
       op.getValueRoundingAttr(),
       op.getScoreRoundingAttr(),

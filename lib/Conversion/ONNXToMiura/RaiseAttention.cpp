@@ -79,12 +79,14 @@ Value Raiser::getGroupedHeads(Expr atom, HeadAxes axes, Operation *before) {
 
 bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
                           const MaskPart *&kept,
-                          std::optional<double> &hiddenScore) {
+                          std::optional<double> &hiddenScore,
+                          bool &hiddenOnce) {
   const Indices &own = parts.at;
   Expr keys = parts.shape[3];
   Expr keysBefore = context.sub(keys, parts.shape[2]);
   SmallVector<double> hidden;
-  bool isAdded = false;
+  bool isAdded = false, seesAhead = false;
+  int paddings = 0, bands = 0;
   for (const MaskPart &mask : parts.masks) {
     Expr element = analysis.getBroadcastElement(mask.value, mask.indices);
     Expr visible = nullptr;
@@ -100,7 +102,11 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
       visible = mask.negated ? context.negate(element) : element;
       hidden.push_back(*mask.hidden);
     }
-    MaskForm extended = form;
+    MaskForm extended = form, alone;
+    if (visible &&
+        classifyMask(visible, own[0], own[2], own[3], keysBefore, keys, alone))
+      alone.padding ? ++paddings : ++bands;
+    seesAhead |= !alone.causal;
     if (visible && classifyMask(visible, own[0], own[2], own[3], keysBefore,
                                 keys, extended)) {
       form = extended;
@@ -121,10 +127,14 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
     bool finite = llvm::all_of(hidden, [&](double k) {
       return !std::isinf(k) && k >= -3.5e38 && k == hidden.front();
     });
-    if (finite && !hidden.empty())
+    if (finite && !hidden.empty()) {
       hiddenScore = isAdded ? hidden.front()
                             : double(std::numeric_limits<float>::lowest());
-    else if (!infinite || !parts.zeroesBlind) {
+      // Where the last of two masks adds its number to one that the other has
+      // put, the sum is below all that only one has hidden.
+      hiddenOnce = parts.masks.size() == 2 && parts.masks[0].isAdditive() &&
+                   paddings == 1 && bands == 1 && !seesAhead;
+    } else if (!infinite || !parts.zeroesBlind) {
       // Only the mask itself says it.
       if (parts.masks.size() != 1 || parts.masks[0].negated)
         return false;
@@ -135,6 +145,7 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
   // A mask that is kept has its own numbers.
   if (kept && parts.masks.size() == 1 && kept->isAdditive())
     hiddenScore = std::nullopt;
+  hiddenOnce &= hiddenScore.has_value();
   return form.window == 0 || form.causal || parts.causal;
 }
 
@@ -267,7 +278,8 @@ Value Raiser::makeAttention(const AttentionParts &parts, Type element,
   form.window = parts.window;
   const MaskPart *kept = nullptr;
   std::optional<double> hidden;
-  if (!resolveMasks(parts, form, kept, hidden))
+  bool hiddenOnce = false;
+  if (!resolveMasks(parts, form, kept, hidden, hiddenOnce))
     return {};
   form.causal |= parts.causal;
   Value operand = kept ? makeMask(parts, *kept, before) : Value();
@@ -284,8 +296,8 @@ Value Raiser::makeAttention(const AttentionParts &parts, Type element,
       builder.getI64IntegerAttr(form.window),
       builder.getF64FloatAttr(parts.softcap),
       hidden ? builder.getF64FloatAttr(*hidden) : FloatAttr(),
-      parts.keyRounding, parts.valueRounding, parts.scoreRounding,
-      parts.weightRounding);
+      hiddenOnce ? builder.getUnitAttr() : UnitAttr(), parts.keyRounding,
+      parts.valueRounding, parts.scoreRounding, parts.weightRounding);
   analysis.setShape(attention, attended);
   return attention;
 }

@@ -293,6 +293,7 @@ LogicalResult Raiser::run() {
   // Sizes are computed from constants; casts to the same type are known by
   // types.
   raiseConstants();
+  readTables();
   analysis.learnEqualSizes(func.getBody().front());
   readTypes();
   raiseConstants();

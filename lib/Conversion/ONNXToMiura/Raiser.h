@@ -42,6 +42,7 @@ private:
   // The phases, in this order.
   void readTypes();        // encodings to attributes, sizes to types
   void raiseConstants();   // Constant, Identity, …
+  void readTables();       // stored masks
   void raiseRoundings();   // activations of static quantization
   void expandFused();      // nodes that say several
   void raiseLinears();     // MatMul, Gemm, Gather of weights
@@ -290,7 +291,8 @@ private:
                     Expr keys, MaskForm &form);
   /// Puts what masks say into `form`; one that has no closed form is `kept`.
   bool resolveMasks(const AttentionParts &parts, MaskForm &form,
-                    const MaskPart *&kept, std::optional<double> &hiddenScore);
+                    const MaskPart *&kept, std::optional<double> &hiddenScore,
+                    bool &hiddenOnce);
   /// The condition under which an additive mask is 0, where else it is −∞ (or,
   /// if not `strict`, so large that it hides a key). Null if it is neither.
   Expr getVisible(Expr mask, bool strict);

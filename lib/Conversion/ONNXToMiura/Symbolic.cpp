@@ -326,10 +326,20 @@ Expr Context::divideByLeadingTerm(Expr a, Expr b) {
   return nullptr;
 }
 
+bool Context::isWithin(Expr length, Expr bound) const {
+  std::optional<double> k = getConstant(bound);
+  if (!longest || !k || *k < double(*longest) || length->kind != Kind::Poly)
+    return false;
+  return llvm::all_of(length->terms, [](const Term &term) {
+    return term.coefficient == 1 && term.atoms.size() == 1 &&
+           term.atoms[0]->kind == Kind::Symbol && !term.atoms[0]->limit;
+  });
+}
+
 Expr Context::min(Expr a, Expr b) {
-  if (a == b || provesNotNegative(sub(b, a)))
+  if (a == b || isWithin(a, b) || provesNotNegative(sub(b, a)))
     return a;
-  if (provesNotNegative(sub(a, b)))
+  if (isWithin(b, a) || provesNotNegative(sub(a, b)))
     return b;
   if (Expr e = pushInto(a, b, [&](Expr x, Expr y) { return min(x, y); }))
     return e;

@@ -554,6 +554,20 @@ Expr TensorAnalysis::computeElement(Value value, ArrayRef<Expr> indices) {
   Operation *def = value.getDefiningOp();
   if (!def)
     return nullptr;
+  if (auto band = bands.find(value); band != bands.end()) {
+    Expr distance = context.sub(indices.back(), indices[indices.size() - 2]);
+    Expr inside = context.boolean(true);
+    if (std::optional<int64_t> most = band->second.highest)
+      inside = context.conjunction(
+          inside, context.lessEqual(distance, context.integer(*most)));
+    if (std::optional<int64_t> least = band->second.lowest)
+      inside = context.conjunction(
+          inside, context.lessEqual(context.integer(*least), distance));
+    if (getElementTypeOrSelf(value.getType()).isInteger(1))
+      return band->second.inside ? inside : context.negate(inside);
+    return context.select(inside, context.real(band->second.inside),
+                          context.real(band->second.outside));
+  }
   DenseElementsAttr constant;
   if (matchPattern(def, m_Constant(&constant)))
     return getConstantElement(context, constant, indices);

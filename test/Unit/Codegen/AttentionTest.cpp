@@ -151,12 +151,20 @@ struct Problem {
           if (s.sinks && total > 0)
             total += std::exp(sinks[h] - most);
           if (s.hidden && total == 0) {
-            int64_t all = std::min(c.capacity, lengths[b] + c.sequence);
-            for (int64_t j = 0; j < all; ++j)
-              weight[j] = float(score(j)) + float(*s.hidden);
-            most = *std::max_element(weight.begin(), weight.begin() + all);
+            int64_t at = lengths[b] + t;
+            int64_t all = std::min(
+                c.capacity, s.hiddenOnce ? at + 1 : lengths[b] + c.sequence);
+            auto isGone = [&](int64_t j) {
+              return s.hiddenOnce && s.window && j <= at - s.window &&
+                     padding[b * c.capacity + j] == 0;
+            };
             for (int64_t j = 0; j < all; ++j) {
-              weight[j] = std::exp(weight[j] - most);
+              weight[j] = float(score(j)) + float(*s.hidden);
+              if (!isGone(j))
+                most = std::max(most, weight[j]);
+            }
+            for (int64_t j = 0; j < all; ++j) {
+              weight[j] = isGone(j) ? 0 : std::exp(weight[j] - most);
               total += weight[j];
             }
           }
@@ -347,6 +355,15 @@ TEST_P(AttentionTest, QueriesThatSeeNothingGiveTheSoftmaxOfAll) {
   spec.hidden = -64;
   check(spec);
   spec.softcap = 1.5;
+  spec.window = 3;
+  check(spec);
+}
+TEST_P(AttentionTest, QueriesThatSeeNothingGiveTheSoftmaxOfWhatIsHiddenOnce) {
+  AttentionSpec spec = makeSpec(6, 2, 24, 20);
+  spec.padding = true;
+  spec.hidden = std::numeric_limits<float>::lowest();
+  spec.hiddenOnce = true;
+  check(spec);
   spec.window = 3;
   check(spec);
 }

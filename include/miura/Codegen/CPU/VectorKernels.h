@@ -60,6 +60,9 @@ struct AttentionSpec {
   /// A query that sees no key gives not zeros, but what the softmax makes of
   /// all scores up to the last new key after this number was added.
   std::optional<double> hidden;
+  /// That softmax is of keys up to the query only, and of these not of any that
+  /// window and padding both hide.
+  bool hiddenOnce = false;
 };
 
 /// Attention over a cache of fixed capacity.

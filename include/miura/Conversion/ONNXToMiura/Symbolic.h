@@ -101,6 +101,9 @@ public:
   void setSize(llvm::StringRef name, Expr value) {
     aliases[name.str()] = value;
   }
+  /// Says that no sum of sizes of unknown value exceeds `length`: a longer text
+  /// would run off a table of the file.
+  void setLongest(int64_t length) { longest = length; }
   /// An index in [0, limit): a symbol per name and limit, 0 where limit is 1.
   Expr index(llvm::StringRef name, Expr limit);
   /// An element of a tensor, of the kind that its element type says.
@@ -151,6 +154,11 @@ private:
   /// The result of `op` on the branches of a selection, or null.
   template <typename Op> Expr pushInto(Expr a, Expr b, Op op);
 
+  /// Whether `bound` is a number that the sum of sizes `length` does not
+  /// exceed.
+  bool isWithin(Expr length, Expr bound) const;
+
+  std::optional<int64_t> longest;
   std::vector<std::unique_ptr<Node>> nodes;
   std::unordered_multimap<uint64_t, Expr> table;
   std::unordered_map<std::string, Expr> aliases;

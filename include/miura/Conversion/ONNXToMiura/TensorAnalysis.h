@@ -60,6 +60,14 @@ public:
   /// The one value that all elements of the tensor have.
   std::optional<double> getSplat(mlir::Value value);
 
+  /// Says that a stored table, n × m behind dimensions of size 1, has one
+  /// number at (i, j) where lowest <= j − i <= highest, and another elsewhere.
+  struct Band {
+    std::optional<int64_t> lowest, highest;
+    double inside = 1, outside = 0;
+  };
+  void setBand(mlir::Value value, const Band &band) { bands[value] = band; }
+
   /// Whether no element is zero or false, for sure.
   bool isNonZero(mlir::Value value);
 
@@ -97,6 +105,7 @@ private:
   std::unordered_map<void *, Shape> shapes;
   std::map<std::pair<void *, llvm::SmallVector<Expr, 4>>, Expr> elements;
   llvm::DenseSet<mlir::Value> opaque;
+  llvm::DenseMap<mlir::Value, Band> bands;
   /// Sizes that met in a broadcast and differ.
   llvm::SmallVector<std::pair<Expr, Expr>> conflicts;
   /// Where slices end, and the sizes that they cut.

@@ -383,5 +383,8 @@ LogicalResult AttentionOp::verify() {
   // The accessor is unsigned.
   if (int64_t(getWindow()) < 0 || (getWindow() > 0 && !getCausal()))
     return emitOpError("expects a window only where causal, and not negative");
+  if (getHiddenOnce() && !(getHidden() && getCausal() && getPadding()))
+    return emitOpError("expects 'hidden_once' only with 'hidden', causal and "
+                       "padding");
   return success();
 }

@@ -375,9 +375,9 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
         attention.getPadding() ? padding : Value(), attention.getSinks(),
         attention.getScaleAttr(), attention.getCausalAttr(),
         attention.getWindowAttr(), attention.getSoftcapAttr(),
-        attention.getHiddenAttr(), attention.getKeyRoundingAttr(),
-        attention.getValueRoundingAttr(), attention.getScoreRoundingAttr(),
-        attention.getWeightRoundingAttr());
+        attention.getHiddenAttr(), attention.getHiddenOnceAttr(),
+        attention.getKeyRoundingAttr(), attention.getValueRoundingAttr(),
+        attention.getScoreRoundingAttr(), attention.getWeightRoundingAttr());
     attention.replaceAllUsesWith(cached.getResult());
     attention.erase();
   }

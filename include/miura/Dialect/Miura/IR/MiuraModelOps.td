@@ -202,7 +202,9 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
     where there is `hidden`, what a softmax makes of all scores after the
     finite number `hidden` was added to each: the mean of all values, if the
     number is the lowest of f32, which swallows the scores; f16's lowest,
-    −65504, only rounds them.
+    −65504, only rounds them. With `hidden_once` two masks add it, one for
+    window and causal and one for padding and causal, and what both hide is
+    gone: the softmax is of the keys at or before the query that one mask hides.
 
     `sinks`, one number per head, are scores of a key that every query sees and
     whose value is zero: they take part in the softmax's sum only.
@@ -225,6 +227,7 @@ def Miura_AttentionOp : Miura_ModelOp<"attention", [AttrSizedOperandSegments]> {
                        DefaultValuedAttr<I64Attr, "0">:$window,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap,
                        OptionalAttr<F64Attr>:$hidden,
+                       UnitAttr:$hidden_once,
                        OptionalAttr<Miura_RoundingAttr>:$key_rounding,
                        OptionalAttr<Miura_RoundingAttr>:$value_rounding,
                        OptionalAttr<Miura_RoundingAttr>:$score_rounding,

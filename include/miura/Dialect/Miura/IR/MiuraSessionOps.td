@@ -48,6 +48,7 @@ def Miura_CachedAttentionOp : Miura_Op<"cached_attention", [Pure, AttrSizedOpera
                        DefaultValuedAttr<I64Attr, "0">:$window,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap,
                        OptionalAttr<F64Attr>:$hidden,
+                       UnitAttr:$hidden_once,
                        OptionalAttr<Miura_RoundingAttr>:$key_rounding,
                        OptionalAttr<Miura_RoundingAttr>:$value_rounding,
                        OptionalAttr<Miura_RoundingAttr>:$score_rounding,

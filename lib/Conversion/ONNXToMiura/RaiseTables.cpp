@@ -1,0 +1,93 @@
+//===- RaiseTables.cpp - Masks that are stored ----------------------------===//
+//
+// Part of Miura, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Some files keep the mask of their longest context as a table and slice it.
+/// Such a table says of i and j only whether j − i lies in a range; with that
+/// known, a slice of it is a condition like any other.
+///
+//===----------------------------------------------------------------------===//
+
+#include "Raiser.h"
+#include "miura/Dialect/Miura/IR/HostTensor.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace miura;
+
+/// The band of an n × m table, if it is one with the diagonal inside.
+static std::optional<TensorAnalysis::Band>
+findBand(ArrayRef<float> table, int64_t rows, int64_t columns) {
+  TensorAnalysis::Band band;
+  band.inside = table.front();
+  int64_t lowest = 0, highest = 0;
+  // The first row shows the upper end, the first column the lower one.
+  while (highest + 1 < columns && table[highest + 1] == band.inside)
+    ++highest;
+  while (-lowest + 1 < rows && table[(-lowest + 1) * columns] == band.inside)
+    --lowest;
+  bool isOpenAbove = highest + 1 == columns, isOpenBelow = -lowest + 1 == rows;
+  if (isOpenAbove && isOpenBelow)
+    return std::nullopt;
+  band.outside =
+      isOpenAbove ? table[(-lowest + 1) * columns] : table[highest + 1];
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) {
+      bool isInside =
+          (isOpenAbove || j - i <= highest) && (isOpenBelow || j - i >= lowest);
+      if (table[i * columns + j] !=
+          float(isInside ? band.inside : band.outside))
+        return std::nullopt;
+    }
+  if (!isOpenAbove)
+    band.highest = highest;
+  if (!isOpenBelow)
+    band.lowest = lowest;
+  return band;
+}
+
+void Raiser::readTables() {
+  int64_t longest = INT64_MAX;
+  for (Operation &op : func.getBody().front()) {
+    if (!isa<WeightOp, arith::ConstantOp>(op))
+      continue;
+    Value value = op.getResult(0);
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    if (!type || !type.hasStaticShape() || type.getRank() < 2)
+      continue;
+    int64_t columns = type.getShape().back();
+    int64_t rows = type.getDimSize(type.getRank() - 2);
+    if (rows < 2 || columns < 2 || type.getNumElements() != rows * columns)
+      continue;
+    // Numbers are looked at only where a part is cut out of them, as it is of
+    // no matrix.
+    bool isCut = llvm::any_of(value.getUsers(), [](Operation *user) {
+      return isNode(dyn_cast<OnnxNodeOp>(user), "Slice");
+    });
+    if (!type.getElementType().isInteger(1) &&
+        !(isa<FloatType>(type.getElementType()) && isCut))
+      continue;
+    std::vector<uint8_t> storage;
+    FailureOr<ArrayRef<uint8_t>> bytes = stored.read(value, storage);
+    if (failed(bytes)) {
+      hasFailed = true;
+      return;
+    }
+    FailureOr<HostTensor> table = readHostTensor(type, *bytes);
+    if (failed(table))
+      continue;
+    if (!table->isFloat())
+      table->floats.assign(table->ints.begin(), table->ints.end());
+    if (std::optional<TensorAnalysis::Band> band =
+            findBand(table->floats, rows, columns)) {
+      analysis.setBand(value, *band);
+      longest = std::min(longest, columns);
+    }
+  }
+  if (longest != INT64_MAX)
+    context.setLongest(longest);
+}
