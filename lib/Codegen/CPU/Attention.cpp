@@ -492,7 +492,10 @@ void AttentionEmitter::storeBlind(Value row, Value position, Value head) {
               b.like(score, -std::numeric_limits<double>::infinity()), score);
         }
         Value before = b.broadcast(state[0], plan.lanes);
-        Value maximum = b.maxf(score, before);
+        // Not −∞, from which −∞ could not be taken.
+        Value maximum =
+            b.maxf(b.maxf(score, before),
+                   b.like(score, std::numeric_limits<float>::lowest()));
         auto weigh = [&](Value s) -> Value {
           Value shifted = b.mulf(b.subf(s, maximum), b.like(maximum, log2e));
           return vector::ExtractOp::create(b, emitExp2(b, shifted), 0);
