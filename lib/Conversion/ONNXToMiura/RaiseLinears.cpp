@@ -179,15 +179,45 @@ void Raiser::foldBias(OnnxNodeOp add) {
   }
 }
 
+Value Raiser::getRowIndices(OnnxNodeOp op) {
+  Value indices = getInput(op, 1);
+  const Shape *found = analysis.getShape(indices);
+  if (isNode(op, "Gather") && getInt(op, "axis", 0) == 0)
+    return indices;
+  // Tuples of one index each.
+  if (!isNode(op, "GatherND") || getInt(op, "batch_dims", 0) != 0 || !found ||
+      found->size() < 2 || !isConstant(found->back(), 1))
+    return {};
+  // Rows that the model chooses (of experts' biases, say) are no look-up of
+  // tokens or positions.
+  bool isChosen = false;
+  walkElementSources(indices, [&](Value source) {
+    isChosen |= isa<FloatType>(getElementTypeOrSelf(source.getType()));
+  });
+  if (isChosen)
+    return {};
+  Shape shape(found->begin(), found->end() - 1);
+  Indices at = analysis.makeIndices(indices, "g");
+  Indices own(at.begin(), at.end() - 1);
+  Value source = analysis.stepThroughView(indices, at);
+  if (source && at == own && *analysis.getShape(source) == shape)
+    return source;
+  return makeReshape(indices, shape, op);
+}
+
 bool Raiser::raiseEmbedding(OnnxNodeOp op) {
-  if (!isNode(op, "Gather"))
-    return false;
-  Value data = getInput(op, 0), indices = getInput(op, 1);
-  if (getInt(op, "axis", 0) != 0 || !analysis.getShape(indices) ||
-      analysis.getShape(indices)->empty())
+  if (!isNode(op, "Gather") && !isNode(op, "GatherND"))
     return false;
   builder.setInsertionPoint(op);
   Value root;
+  Value data = getInput(op, 0);
+  if (!analysis.getShape(data) || analysis.getShape(data)->size() != 2)
+    return false;
+  Value indices = getRowIndices(op);
+  if (!indices || !analysis.getShape(indices) ||
+      analysis.getShape(indices)->empty())
+    return false;
+  builder.setInsertionPoint(op);
   Value weight = getLinearWeight(data, /*outIn=*/true, root);
   if (!weight)
     return false;

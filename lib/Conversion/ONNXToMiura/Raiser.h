@@ -84,6 +84,8 @@ private:
   void replaceByLinear(OnnxNodeOp op, mlir::Value x, mlir::Value weight,
                        mlir::Value root, mlir::Value bias, ComputeAttr compute);
   bool raiseEmbedding(OnnxNodeOp op);
+  /// The indices by which a node takes rows of its first operand, or null.
+  mlir::Value getRowIndices(OnnxNodeOp op);
   void foldBias(OnnxNodeOp add);
   /// x plus a vector over its last dimension, or null if x is no linear that
   /// can take it along.
@@ -193,6 +195,9 @@ private:
 
   // RaiseAttention.cpp
   bool raiseAttention(OnnxNodeOp softmax);
+  /// The sizes batch × heads × queries × keys of scores that have batch and
+  /// heads in one dimension; null if no view tells them apart.
+  std::optional<Shape> getSplitScores(mlir::Value scores);
   /// One mask on the way from scores to their softmax.
   struct MaskPart {
     mlir::Value value;
@@ -215,6 +220,8 @@ private:
     Indices at;
     Shape shape;
     llvm::SmallVector<MaskPart> masks;
+    /// What no score is below, where a file says so.
+    double lowest = -std::numeric_limits<double>::infinity();
     /// Whether a query that sees no key gives zeros.
     bool zeroesBlind = false;
     bool causal = false;

@@ -184,3 +184,23 @@ func.func @places_of_a_full_mask() -> tensor<2x6xi64> {
   %places = miura.onnx_node "NonZero"(%mask) version(18) : (tensor<2x?xi1>) -> tensor<2x6xi64>
   return %places : tensor<2x6xi64>
 }
+
+// -----
+
+// Rows taken by tuples of one index; two indices take elements, and stay, as do
+// rows that the model itself chooses.
+// CHECK-LABEL: func @rows_by_tuples(
+// CHECK-SAME: %[[I:[a-z0-9]+]]: tensor<?x?xi64>
+// CHECK: miura.embedding %[[I]], %{{.*}} : (tensor<?x?xi64>, tensor<3x2xf32>) -> tensor<?x?x2xf32>
+// CHECK: miura.onnx_node "GatherND"
+// CHECK: miura.onnx_node "GatherND"
+func.func @rows_by_tuples(%i: tensor<?x?xi64, #miura.dims<"b", "t">>, %two: tensor<?x2xi64>, %choice: tensor<5x1xf32>) -> (tensor<?x?x2xf32>, tensor<?xf32>, tensor<5x2xf32>) {
+  %table = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xf32>
+  %last = arith.constant dense<-1> : tensor<1xi64>
+  %u = miura.onnx_node "Unsqueeze"(%i, %last) version(18) : (tensor<?x?xi64, #miura.dims<"b", "t">>, tensor<1xi64>) -> tensor<?x?x1xi64>
+  %y = miura.onnx_node "GatherND"(%table, %u) {batch_dims = 0 : si64} version(18) : (tensor<3x2xf32>, tensor<?x?x1xi64>) -> tensor<?x?x2xf32>
+  %z = miura.onnx_node "GatherND"(%table, %two) {batch_dims = 0 : si64} version(18) : (tensor<3x2xf32>, tensor<?x2xi64>) -> tensor<?xf32>
+  %chosen = miura.onnx_node "Cast"(%choice) {to = 7 : si64} version(18) : (tensor<5x1xf32>) -> tensor<5x1xi64>
+  %w = miura.onnx_node "GatherND"(%table, %chosen) {batch_dims = 0 : si64} version(18) : (tensor<3x2xf32>, tensor<5x1xi64>) -> tensor<5x2xf32>
+  return %y, %z, %w : tensor<?x?x2xf32>, tensor<?xf32>, tensor<5x2xf32>
+}
