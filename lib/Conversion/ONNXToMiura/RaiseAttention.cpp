@@ -43,7 +43,7 @@ static bool leadsToProduct(Value value, int depth = 0) {
        {"Mul", "Div", "Tanh", "Cast", "Reshape", "Transpose", "Unsqueeze"})
     if (isNode(op, pass))
       return leadsToProduct(getInput(op, 0), depth + 1);
-  if (isNode(op, "Add"))
+  if (isNode(op, "Add") || (isNode(op, "Max") && op.getNumOperands() == 2))
     return leadsToProduct(getInput(op, 0), depth + 1) ||
            leadsToProduct(getInput(op, 1), depth + 1);
   if (isNode(op, "Where"))
@@ -95,12 +95,15 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
       SmallVector<double> leaves;
       collectLeaves(element, leaves);
       if (visible)
-        llvm::copy_if(leaves, std::back_inserter(hidden),
-                      [](double k) { return k != 0; });
-      isAdded = true;
+        for (double k : leaves)
+          if (k != 0) {
+            hidden.push_back(std::max(k, parts.lowest));
+            // What is cut to the lowest score takes its place.
+            isAdded |= k >= parts.lowest;
+          }
     } else if (element) {
       visible = mask.negated ? context.negate(element) : element;
-      hidden.push_back(*mask.hidden);
+      hidden.push_back(std::max(*mask.hidden, parts.lowest));
     }
     MaskForm extended = form, alone;
     if (visible &&
@@ -302,15 +305,53 @@ Value Raiser::makeAttention(const AttentionParts &parts, Type element,
   return attention;
 }
 
+std::optional<Raiser::Shape> Raiser::getSplitScores(Value scores) {
+  Shape flat = *analysis.getShape(scores);
+  auto splits = [&](const Shape *shape) {
+    return shape && shape->size() == 4 && getInteger((*shape)[1]) &&
+           context.mul((*shape)[0], (*shape)[1]) == flat[0] &&
+           (*shape)[2] == flat[1] && (*shape)[3] == flat[2];
+  };
+  // Where masks are added to each head's scores they are of four dimensions, on
+  // the way from the product or behind the softmax.
+  Value value = scores;
+  for (int steps = 0; value && steps < 16; ++steps) {
+    const Shape *shape = analysis.getShape(value);
+    if (splits(shape))
+      return *shape;
+    auto op = value.getDefiningOp<OnnxNodeOp>();
+    if (!op || op.getNumOperands() == 0 || isProduct(op))
+      break;
+    value = op.getNumOperands() == 2 && !leadsToProduct(getInput(op, 0))
+                ? getInput(op, 1)
+                : getInput(op, 0);
+  }
+  for (Operation *user : scores.getUsers())
+    if (auto view = dyn_cast<OnnxNodeOp>(user); isNode(view, "Reshape"))
+      if (const Shape *shape = analysis.getShape(view.getResult(0));
+          splits(shape))
+        return *shape;
+  return std::nullopt;
+}
+
 bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   Value probabilities = softmax.getResult(0);
   const Shape *found = analysis.getShape(probabilities);
-  if (!found || found->size() != 4)
+  if (!found || (found->size() != 3 && found->size() != 4))
+    return false;
+  int64_t axis = getInt(softmax, "axis", softmax.getVersion() < 13 ? 1 : -1);
+  if (axis != -1 && axis != int64_t(found->size()) - 1)
     return false;
   Shape shape = *found;
-  int64_t axis = getInt(softmax, "axis", softmax.getVersion() < 13 ? 1 : -1);
+  if (shape.size() == 3) {
+    std::optional<Shape> split = getSplitScores(probabilities);
+    if (!split)
+      return false;
+    shape = *split;
+  }
+  bool isFlat = analysis.getShape(probabilities)->size() == 3;
   std::optional<int64_t> heads = getInteger(shape[1]);
-  if ((axis != -1 && axis != 3) || !heads)
+  if (!heads)
     return false;
 
   // Upward. A softmax does not see a shift.
@@ -353,10 +394,14 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   for (auto [n, size] : llvm::enumerate(shape))
     own.push_back(context.index("a" + std::to_string(n), size));
   Expr b = own[0], h = own[1], i = own[2], j = own[3];
+  // The indices of the softmax.
+  Expr flat = context.add(context.mul(b, shape[1]), h);
+  Indices start = isFlat ? Indices{flat, i, j} : own;
 
-  Indices indices = own;
+  Indices indices = start;
   SmallVector<MaskPart> masks;
   double factor = 1, softcap = 0;
+  double lowest = -std::numeric_limits<double>::infinity();
   RoundingAttr scoreRounding, weightRounding, keyRounding, valueRounding;
   OnnxNodeOp product;
   for (int steps = 0; !product; ++steps) {
@@ -398,6 +443,15 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
       unsigned side = leadsToProduct(getInput(op, 0)) ? 0 : 1;
       masks.push_back(
           {getInput(op, 1 - side), std::nullopt, false, factor, indices});
+      value = getInput(op, side);
+    } else if (isNode(op, "Max") && op.getNumOperands() == 2) {
+      // Scores of a model that works are not so low: only hidden ones are.
+      unsigned side = leadsToProduct(getInput(op, 0)) ? 0 : 1;
+      std::optional<double> k = analysis.getSplat(getInput(op, 1 - side));
+      if (!k || *k > -1e4 || factor != 1 || softcap != 0 || scoreRounding ||
+          !masks.empty())
+        return false;
+      lowest = *k;
       value = getInput(op, side);
     } else if (isNode(op, "Where")) {
       if (factor <= 0 || softcap != 0 || scoreRounding)
@@ -494,9 +548,7 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
       (resultShape->size() != 4 && resultShape->size() != 3))
     return false;
   // The indices of the product, by those of the attention.
-  Indices batch = resultShape->size() == 4
-                      ? Indices{b, h}
-                      : Indices{context.add(context.mul(b, shape[1]), h)};
+  Indices batch = resultShape->size() == 4 ? Indices{b, h} : Indices{flat};
   Indices back = batch;
   back.append({i, j});
   for (Value v = getInput(output, 0); v != probabilities;) {
@@ -509,7 +561,7 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
     else
       v = getInput(v.getDefiningOp<OnnxNodeOp>(), 0);
   }
-  if (back != own)
+  if (back != start)
     return false;
   Expr dv = context.index("v", right->back());
   std::optional<int64_t> valueSize = getInteger(right->back());
@@ -545,6 +597,7 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   parts.shape = shape;
   for (const MaskPart &mask : masks)
     splitMask(mask, parts.masks);
+  parts.lowest = lowest;
   parts.zeroesBlind = zeroesBlind;
   parts.scale = scale;
   parts.softcap = softcap;

@@ -113,3 +113,38 @@ func.func @no_attention(%x: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
   %y = miura.onnx_node "MatMul"(%p, %x) version(18) : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   return %y : tensor<1x2x4x4xf32>
 }
+
+// -----
+
+// Scores of all heads in one dimension, which only the mask's view tells apart,
+// and cut to the lowest number before the softmax, so that a query that sees no
+// key gets the mean.
+// CHECK-LABEL: func @flat_heads(
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<3x2x5x4xf32>
+// CHECK-SAME: %[[M:[a-z0-9]+]]: tensor<3x5xi64>
+// CHECK: %[[A:.*]] = miura.attention %[[X]], %[[X]], %[[X]] padding %[[M]] : tensor<3x5xi64> scale 1.000000e+00 {hidden = -3.4028234663852886E+38 : f64}
+// CHECK: return %[[A]]
+func.func @flat_heads(%x: tensor<3x2x5x4xf32>, %m: tensor<3x5xi64> {miura.role = #miura.role<mask>}) -> tensor<3x2x5x4xf32> {
+  %axes = arith.constant dense<[1, 2]> : tensor<2xi64>
+  %lowest = arith.constant dense<-3.40282347E+38> : tensor<f32>
+  %hidden = arith.constant dense<0xFF800000> : tensor<f32>
+  %nothing = arith.constant dense<0.0> : tensor<f32>
+  %flat = arith.constant dense<[6, 5, 4]> : tensor<3xi64>
+  %square = arith.constant dense<[6, 5, 5]> : tensor<3xi64>
+  %split = arith.constant dense<[3, 2, 5, 5]> : tensor<4xi64>
+  %back = arith.constant dense<[3, 2, 5, 4]> : tensor<4xi64>
+  %q = miura.onnx_node "Reshape"(%x, %flat) version(18) : (tensor<3x2x5x4xf32>, tensor<3xi64>) -> tensor<6x5x4xf32>
+  %k = miura.onnx_node "Transpose"(%q) {perm = array<i64: 0, 2, 1>} version(18) : (tensor<6x5x4xf32>) -> tensor<6x4x5xf32>
+  %s = miura.onnx_node "MatMul"(%q, %k) version(18) : (tensor<6x5x4xf32>, tensor<6x4x5xf32>) -> tensor<6x5x5xf32>
+  %s4 = miura.onnx_node "Reshape"(%s, %split) version(18) : (tensor<6x5x5xf32>, tensor<4xi64>) -> tensor<3x2x5x5xf32>
+  %seen = miura.onnx_node "Cast"(%m) {to = 9 : si64} version(18) : (tensor<3x5xi64>) -> tensor<3x5xi1>
+  %seen4 = miura.onnx_node "Unsqueeze"(%seen, %axes) version(18) : (tensor<3x5xi1>, tensor<2xi64>) -> tensor<3x1x1x5xi1>
+  %mask = miura.onnx_node "Where"(%seen4, %nothing, %hidden) version(18) : (tensor<3x1x1x5xi1>, tensor<f32>, tensor<f32>) -> tensor<3x1x1x5xf32>
+  %sm = miura.onnx_node "Add"(%s4, %mask) version(18) : (tensor<3x2x5x5xf32>, tensor<3x1x1x5xf32>) -> tensor<3x2x5x5xf32>
+  %cut = miura.onnx_node "Max"(%sm, %lowest) version(18) : (tensor<3x2x5x5xf32>, tensor<f32>) -> tensor<3x2x5x5xf32>
+  %s3 = miura.onnx_node "Reshape"(%cut, %square) version(18) : (tensor<3x2x5x5xf32>, tensor<3xi64>) -> tensor<6x5x5xf32>
+  %p = miura.onnx_node "Softmax"(%s3) {axis = -1 : si64} version(18) : (tensor<6x5x5xf32>) -> tensor<6x5x5xf32>
+  %y = miura.onnx_node "MatMul"(%p, %q) version(18) : (tensor<6x5x5xf32>, tensor<6x5x4xf32>) -> tensor<6x5x4xf32>
+  %z = miura.onnx_node "Reshape"(%y, %back) version(18) : (tensor<6x5x4xf32>, tensor<4xi64>) -> tensor<3x2x5x4xf32>
+  return %z : tensor<3x2x5x4xf32>
+}
