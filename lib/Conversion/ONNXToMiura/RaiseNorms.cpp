@@ -129,6 +129,18 @@ void Raiser::keepScaled(Value normalized) {
       analysis.setOpaque(mul.getResult(0));
 }
 
+void Raiser::keepRounded(Value normalized) {
+  auto isNarrower = [&](Value value) {
+    auto from = dyn_cast<FloatType>(getElementTypeOrSelf(normalized.getType()));
+    auto to = dyn_cast<FloatType>(getElementTypeOrSelf(value.getType()));
+    return from && to && to.getWidth() < from.getWidth();
+  };
+  for (Operation *user : normalized.getUsers())
+    if (auto cast = dyn_cast<OnnxNodeOp>(user);
+        isNode(cast, "Cast") && isNarrower(cast.getResult(0)))
+      analysis.setOpaque(cast.getResult(0));
+}
+
 /// A vector of equal elements: the scale of a norm that has none.
 static Value makeSplatVector(OpBuilder &builder, Location loc, int64_t size,
                              Type element, double value) {
@@ -168,6 +180,7 @@ void Raiser::emitRms(Value normalized, Value x, double epsilon) {
     scale = makeSplatVector(builder, last.getLoc(), *size,
                             getElementTypeOrSelf(last.getType()), 1);
   }
+  keepRounded(last);
   replace(last, RmsNormOp::create(builder, last.getLoc(), last.getType(), input,
                                   scale, builder.getF64FloatAttr(epsilon)));
 }
@@ -196,6 +209,7 @@ void Raiser::emitLayerNorm(Value normalized, Value x, double epsilon) {
     scale = makeSplatVector(builder, last.getLoc(), *size,
                             getElementTypeOrSelf(last.getType()), 1);
   }
+  keepRounded(last);
   replace(last,
           LayerNormOp::create(builder, last.getLoc(), last.getType(), x, scale,
                               bias, builder.getF64FloatAttr(epsilon)));

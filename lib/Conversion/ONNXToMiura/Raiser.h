@@ -142,6 +142,8 @@ private:
   /// Where a norm's scale is no vector (one per head, say), the scaled tensor
   /// is what attentions and rotations read, not a product to look into.
   void keepScaled(mlir::Value normalized);
+  /// So is what a norm in f32 is rounded to.
+  void keepRounded(mlir::Value normalized);
   void emitRms(mlir::Value normalized, mlir::Value x, double epsilon);
   void emitLayerNorm(mlir::Value normalized, mlir::Value x, double epsilon);
   /// The vector of size `size` that a value is, of rank 1, or null.

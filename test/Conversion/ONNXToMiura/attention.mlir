@@ -148,3 +148,32 @@ func.func @flat_heads(%x: tensor<3x2x5x4xf32>, %m: tensor<3x5xi64> {miura.role =
   %z = miura.onnx_node "Reshape"(%y, %back) version(18) : (tensor<6x5x4xf32>, tensor<4xi64>) -> tensor<3x2x5x4xf32>
   return %z : tensor<3x2x5x4xf32>
 }
+
+// -----
+
+// Queries that a norm in f32 is rounded to are those that were rounded.
+// CHECK-LABEL: func @rounded_norm(
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<1x2x?x4xf32>
+// CHECK-SAME: %[[K:[a-z0-9]+]]: tensor<1x2x?x4xf16>
+// CHECK: %[[N:.*]] = miura.rms_norm %[[X]]
+// CHECK: %[[Q:.*]] = arith.truncf %[[N]]
+// CHECK: miura.attention %[[Q]], %[[K]], %[[K]] scale 1.000000e+00 : tensor<1x2x?x4xf16>
+func.func @rounded_norm(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, %k: tensor<1x2x?x4xf16, #miura.dims<"", "", "t", "">>) -> tensor<1x2x?x4xf16> {
+  %two = arith.constant dense<2.0> : tensor<f32>
+  %eps = arith.constant dense<1.0e-6> : tensor<f32>
+  %axis = arith.constant dense<-1> : tensor<1xi64>
+  %scale = arith.constant dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>
+  %square = miura.onnx_node "Pow"(%x, %two) version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, tensor<f32>) -> tensor<1x2x?x4xf32>
+  %mean = miura.onnx_node "ReduceMean"(%square, %axis) {keepdims = 1 : si64} version(18) : (tensor<1x2x?x4xf32>, tensor<1xi64>) -> tensor<1x2x?x1xf32>
+  %sum = miura.onnx_node "Add"(%mean, %eps) version(18) : (tensor<1x2x?x1xf32>, tensor<f32>) -> tensor<1x2x?x1xf32>
+  %root = miura.onnx_node "Sqrt"(%sum) version(18) : (tensor<1x2x?x1xf32>) -> tensor<1x2x?x1xf32>
+  %inverse = miura.onnx_node "Reciprocal"(%root) version(18) : (tensor<1x2x?x1xf32>) -> tensor<1x2x?x1xf32>
+  %unit = miura.onnx_node "Mul"(%x, %inverse) version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, tensor<1x2x?x1xf32>) -> tensor<1x2x?x4xf32>
+  %norm = miura.onnx_node "Mul"(%unit, %scale) version(18) : (tensor<1x2x?x4xf32>, tensor<4xf32>) -> tensor<1x2x?x4xf32>
+  %q = miura.onnx_node "Cast"(%norm) {to = 10 : si64} version(18) : (tensor<1x2x?x4xf32>) -> tensor<1x2x?x4xf16>
+  %kt = miura.onnx_node "Transpose"(%k) {perm = array<i64: 0, 1, 3, 2>} version(18) : (tensor<1x2x?x4xf16, #miura.dims<"", "", "t", "">>) -> tensor<1x2x4x?xf16>
+  %s = miura.onnx_node "MatMul"(%q, %kt) version(18) : (tensor<1x2x?x4xf16>, tensor<1x2x4x?xf16>) -> tensor<1x2x?x?xf16>
+  %p = miura.onnx_node "Softmax"(%s) version(18) : (tensor<1x2x?x?xf16>) -> tensor<1x2x?x?xf16>
+  %y = miura.onnx_node "MatMul"(%p, %k) version(18) : (tensor<1x2x?x?xf16>, tensor<1x2x?x4xf16, #miura.dims<"", "", "t", "">>) -> tensor<1x2x?x4xf16>
+  return %y : tensor<1x2x?x4xf16>
+}
