@@ -186,8 +186,7 @@ Value Raiser::countAnew(Value value, BlockArgument tokens, bool batched,
     analysis.setShape(counted, shape);
     return done[value] = counted;
   }
-  if (!op || op->getNumRegions() > 0 || op->getNumResults() != 1 ||
-      isa<PositionsOp>(op))
+  if (!op || op->getNumRegions() > 0 || isa<PositionsOp>(op))
     return {};
   IRMapping mapping;
   bool changed = false;
@@ -199,8 +198,9 @@ Value Raiser::countAnew(Value value, BlockArgument tokens, bool batched,
   if (!changed)
     return {};
   builder.setInsertionPointAfter(op);
+  // Of several results each gets a node of its own.
   Operation *clone = builder.clone(*op, mapping);
-  Value result = clone->getResult(0);
+  Value result = clone->getResult(cast<OpResult>(value).getResultNumber());
   // Of the ops that raising has made the analysis is told the shapes.
   if (!isa<OnnxNodeOp>(op))
     if (const Shape *found = analysis.getShape(value)) {
@@ -345,7 +345,8 @@ void Raiser::raisePositions() {
     Value indices = getRows(op.getIndices());
     if (!indices)
       continue;
-    builder.setInsertionPointAfter(indices.getDefiningOp());
+    // The indices may stand before the table.
+    builder.setInsertionPoint(op);
     Shape shape = *analysis.getShape(indices);
     shape.push_back(analysis.getShape(op)->back());
     Type element = op.getResult().getType().getElementType();
@@ -354,8 +355,22 @@ void Raiser::raisePositions() {
                             indices, op.getWeight(), op.getIdAttr());
     analysis.setShape(table, shape);
     // Sums broadcast over the batch; now there is nothing to broadcast.
-    op.getResult().replaceUsesWithIf(table, [](OpOperand &use) {
-      return isNode(dyn_cast<OnnxNodeOp>(use.getOwner()), "Add");
-    });
+    SmallVector<Value> same{op.getResult()};
+    Shape one = *analysis.getShape(op);
+    one.insert(one.begin(), context.integer(1));
+    for (Operation *user : op->getUsers()) {
+      const Shape *found = user->getNumResults() == 1
+                               ? analysis.getShape(user->getResult(0))
+                               : nullptr;
+      auto node = dyn_cast<OnnxNodeOp>(user);
+      if (found && *found == one &&
+          (isNode(node, "Reshape") || isNode(node, "Unsqueeze") ||
+           isa<tensor::ExpandShapeOp>(user)))
+        same.push_back(user->getResult(0));
+    }
+    for (Value value : same)
+      value.replaceUsesWithIf(table, [](OpOperand &use) {
+        return isNode(dyn_cast<OnnxNodeOp>(use.getOwner()), "Add");
+      });
   }
 }
