@@ -179,6 +179,16 @@ void Raiser::foldBias(OnnxNodeOp add) {
   }
 }
 
+/// Whether the model computes indices, as it does those of experts: what they
+/// take is no look-up of tokens or positions.
+static bool isChosen(Value indices) {
+  bool result = false;
+  walkElementSources(indices, [&](Value source) {
+    result |= isa<FloatType>(getElementTypeOrSelf(source.getType()));
+  });
+  return result;
+}
+
 Value Raiser::getRowIndices(OnnxNodeOp op) {
   Value indices = getInput(op, 1);
   const Shape *found = analysis.getShape(indices);
@@ -188,13 +198,7 @@ Value Raiser::getRowIndices(OnnxNodeOp op) {
   if (!isNode(op, "GatherND") || getInt(op, "batch_dims", 0) != 0 || !found ||
       found->size() < 2 || !isConstant(found->back(), 1))
     return {};
-  // Rows that the model chooses (of experts' biases, say) are no look-up of
-  // tokens or positions.
-  bool isChosen = false;
-  walkElementSources(indices, [&](Value source) {
-    isChosen |= isa<FloatType>(getElementTypeOrSelf(source.getType()));
-  });
-  if (isChosen)
+  if (isChosen(indices))
     return {};
   Shape shape(found->begin(), found->end() - 1);
   Indices at = analysis.makeIndices(indices, "g");
@@ -227,11 +231,58 @@ bool Raiser::raiseEmbedding(OnnxNodeOp op) {
   return true;
 }
 
+bool Raiser::raiseGatheredRows(OnnxNodeOp op) {
+  if (!isNode(op, "GatherElements"))
+    return false;
+  Value data = getInput(op, 0), places = getInput(op, 1);
+  const Shape *found = analysis.getShape(data);
+  const Shape *wanted = analysis.getShape(places);
+  int64_t axis = getInt(op, "axis", 0);
+  if (!found || !wanted || found->size() != 3 || wanted->size() != 3 ||
+      (axis != 1 && axis != -2) || found->back() != wanted->back())
+    return false;
+  // Rows of a stored table, whatever repeats it for the batch …
+  Indices at = analysis.makeIndices(data, "d");
+  Expr element = analysis.getElement(data, at);
+  if (!element)
+    return false;
+  auto [factor, atom] = getScaledAtom(element);
+  if (!atom || factor != 1 || atom->kind != Kind::Element ||
+      !isStored(atom->tensor) || atom->operands.size() < 2 ||
+      atom->operands.back() != at[2] ||
+      atom->operands[atom->operands.size() - 2] != at[1])
+    return false;
+  auto type = cast<RankedTensorType>(atom->tensor.getType());
+  if (!isa<FloatType>(type.getElementType()) ||
+      type.getElementType() != getElementTypeOrSelf(data.getType()) ||
+      type.getNumElements() !=
+          type.getShape().back() * type.getDimSize(type.getRank() - 2))
+    return false;
+  // … by indices that are the same for all columns.
+  Indices own = analysis.makeIndices(places, "p");
+  Value rows = places;
+  Indices place = own;
+  while ((rows = analysis.stepThroughView(rows, place)))
+    if (place.size() == 2 && place[0] == own[0] && place[1] == own[1])
+      break;
+  if (!rows || isChosen(rows))
+    return false;
+  builder.setInsertionPoint(op);
+  Value table = stored.view(atom->tensor,
+                            RankedTensorType::get(type.getShape().take_back(2),
+                                                  type.getElementType()));
+  replace(op.getResult(0),
+          EmbeddingOp::create(builder, op.getLoc(), op.getResult(0).getType(),
+                              rows, table, makeId(atom->tensor, op)));
+  return true;
+}
+
 void Raiser::raiseLinears() {
   forEachNode([&](OnnxNodeOp op) {
-    (void)(raiseProduct(op) || raiseEmbedding(op) || raiseQuantizedGather(op) ||
-           raiseMatMulNBits(op) || raiseMatMulBnb4(op) ||
-           raiseGatherBlockQuantized(op) || raiseIntegerProduct(op));
+    (void)(raiseProduct(op) || raiseEmbedding(op) || raiseGatheredRows(op) ||
+           raiseQuantizedGather(op) || raiseMatMulNBits(op) ||
+           raiseMatMulBnb4(op) || raiseGatherBlockQuantized(op) ||
+           raiseIntegerProduct(op));
   });
   forEachNode([&](OnnxNodeOp op) { foldBias(op); });
 }

@@ -84,6 +84,8 @@ private:
   void replaceByLinear(OnnxNodeOp op, mlir::Value x, mlir::Value weight,
                        mlir::Value root, mlir::Value bias, ComputeAttr compute);
   bool raiseEmbedding(OnnxNodeOp op);
+  /// GatherElements that takes whole rows of a stored table.
+  bool raiseGatheredRows(OnnxNodeOp op);
   /// The indices by which a node takes rows of its first operand, or null.
   mlir::Value getRowIndices(OnnxNodeOp op);
   void foldBias(OnnxNodeOp add);

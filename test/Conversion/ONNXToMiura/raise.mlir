@@ -204,3 +204,56 @@ func.func @rows_by_tuples(%i: tensor<?x?xi64, #miura.dims<"b", "t">>, %two: tens
   %w = miura.onnx_node "GatherND"(%table, %chosen) {batch_dims = 0 : si64} version(18) : (tensor<3x2xf32>, tensor<5x1xi64>) -> tensor<5x2xf32>
   return %y, %z, %w : tensor<?x?x2xf32>, tensor<?xf32>, tensor<5x2xf32>
 }
+
+// -----
+
+// Positions that count the tokens of a file without a cache, looked up flat and
+// spread again: one look-up per token, after the table that it reads.
+// CHECK-LABEL: func @counted_positions(
+// CHECK-SAME: %[[T:[a-z0-9]+]]: tensor<?x?xi64>
+// CHECK: %[[P:.*]] = miura.positions %[[T]]
+// CHECK: miura.embedding %[[T]],
+// CHECK: miura.embedding %{{.*}}, %{{.*}} : (tensor<?x?xi64>, tensor<3x2xf32>) -> tensor<?x?x2xf32>
+// CHECK-NEXT: arith.addf
+func.func @counted_positions(%tokens: tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x2xf32> {
+  %words = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]> : tensor<4x2xf32>
+  %table = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xf32>
+  %zero = arith.constant dense<0> : tensor<i64>
+  %one = arith.constant dense<1> : tensor<i64>
+  %spread = arith.constant dense<[1, -1, 2]> : tensor<3xi64>
+  %flat = arith.constant dense<-1> : tensor<1xi64>
+  %front = arith.constant dense<0> : tensor<1xi64>
+  %e = miura.onnx_node "Gather"(%words, %tokens) {axis = 0 : si64} version(18) : (tensor<4x2xf32>, tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x2xf32>
+  %s = miura.onnx_node "Shape"(%tokens) {start = 1 : si64, end = 2 : si64} version(18) : (tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<1xi64>
+  %n = miura.onnx_node "Squeeze"(%s) version(18) : (tensor<1xi64>) -> tensor<i64>
+  %r = miura.onnx_node "Range"(%zero, %n, %one) version(18) : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %u = miura.onnx_node "Unsqueeze"(%r, %front) version(18) : (tensor<?xi64>, tensor<1xi64>) -> tensor<1x?xi64>
+  %f = miura.onnx_node "Reshape"(%u, %flat) version(18) : (tensor<1x?xi64>, tensor<1xi64>) -> tensor<?xi64>
+  %p = miura.onnx_node "Gather"(%table, %f) {axis = 0 : si64} version(18) : (tensor<3x2xf32>, tensor<?xi64>) -> tensor<?x2xf32>
+  %p3 = miura.onnx_node "Reshape"(%p, %spread) version(18) : (tensor<?x2xf32>, tensor<3xi64>) -> tensor<1x?x2xf32>
+  %y = miura.onnx_node "Add"(%e, %p3) version(18) : (tensor<?x?x2xf32>, tensor<1x?x2xf32>) -> tensor<?x?x2xf32>
+  return %y : tensor<?x?x2xf32>
+}
+
+// -----
+
+// GatherElements of the same row in every column takes rows; of other columns'
+// rows it takes elements.
+// CHECK-LABEL: func @rows_by_elements(
+// CHECK-SAME: %[[I:[a-z0-9]+]]: tensor<?x?xi64>
+// CHECK: miura.embedding %[[I]], %{{.*}} : (tensor<?x?xi64>, tensor<3x2xf32>) -> tensor<?x?x2xf32>
+// CHECK: miura.onnx_node "GatherElements"
+func.func @rows_by_elements(%i: tensor<?x?xi64, #miura.dims<"b", "t">>, %own: tensor<1x?x2xi64>) -> (tensor<?x?x2xf32>, tensor<1x?x2xf32>) {
+  %table = arith.constant dense<[[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]> : tensor<1x3x2xf32>
+  %last = arith.constant dense<-1> : tensor<1xi64>
+  %one = arith.constant dense<1> : tensor<1xi64>
+  %columns = arith.constant dense<[1, 1, 2]> : tensor<3xi64>
+  %b = miura.onnx_node "Shape"(%i) {start = 0 : si64, end = 1 : si64} version(18) : (tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<1xi64>
+  %often = miura.onnx_node "Concat"(%b, %one, %one) {axis = 0 : si64} version(18) : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %all = miura.onnx_node "Expand"(%table, %often) version(18) : (tensor<1x3x2xf32>, tensor<3xi64>) -> tensor<?x3x2xf32>
+  %u = miura.onnx_node "Unsqueeze"(%i, %last) version(18) : (tensor<?x?xi64, #miura.dims<"b", "t">>, tensor<1xi64>) -> tensor<?x?x1xi64>
+  %places = miura.onnx_node "Tile"(%u, %columns) version(18) : (tensor<?x?x1xi64>, tensor<3xi64>) -> tensor<?x?x2xi64>
+  %y = miura.onnx_node "GatherElements"(%all, %places) {axis = 1 : si64} version(18) : (tensor<?x3x2xf32>, tensor<?x?x2xi64>) -> tensor<?x?x2xf32>
+  %z = miura.onnx_node "GatherElements"(%table, %own) {axis = 1 : si64} version(18) : (tensor<1x3x2xf32>, tensor<1x?x2xi64>) -> tensor<1x?x2xf32>
+  return %y, %z : tensor<?x?x2xf32>, tensor<1x?x2xf32>
+}
