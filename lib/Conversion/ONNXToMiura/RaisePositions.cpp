@@ -221,7 +221,8 @@ Value Raiser::perRow(Value value, BlockArgument tokens,
   // sequence × ….
   Shape sizes = *analysis.getShape(tokens);
   Shape shape = *analysis.getShape(value);
-  if (shape.size() >= 2 && shape[0] == sizes[0] && shape[1] == sizes[1])
+  if (shape.size() >= 2 && !isConstant(sizes[0], 1) && shape[0] == sizes[0] &&
+      shape[1] == sizes[1])
     return countAnew(value, tokens, /*batched=*/true, batched);
   Value anew = countAnew(value, tokens, /*batched=*/false, flat);
   if (!anew)

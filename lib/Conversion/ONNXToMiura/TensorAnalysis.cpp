@@ -145,6 +145,33 @@ void TensorAnalysis::learnEqualSizes(Block &body) {
       if (all != mask->back() && !getConstant(mask->back()))
         conflicts.push_back({all, mask->back()});
     }
+    // Rows of a mask that are given as many as another argument has rows are
+    // that many: else rows would be mixed.
+    bool learned = false;
+    for (OnnxNodeOp node : body.getOps<OnnxNodeOp>()) {
+      auto rows = isNode(node, "Reshape")
+                      ? dyn_cast<BlockArgument>(node.getInputs()[0])
+                      : BlockArgument();
+      const Shape *from = rows ? getShape(rows) : nullptr;
+      if (!from || from->size() != 2 ||
+          !isa<IntegerType>(getElementTypeOrSelf(rows.getType())))
+        continue;
+      std::optional<Shape> target = getElements(getInput(node, 1));
+      if (!target || target->size() != 2 || !isConstant((*target)[1], -1))
+        continue;
+      Expr x = getScaledAtom((*from)[0]).second;
+      Expr y = getScaledAtom((*target)[0]).second;
+      if (!x || !y || x == y || x->kind != Kind::Symbol || x->limit ||
+          y->kind != Kind::Symbol || y->limit ||
+          (*target)[0] != context.size(y->name))
+        continue;
+      context.setSize((x->id > y->id ? x : y)->name,
+                      (x->id > y->id ? (*target)[0] : (*from)[0]));
+      learned = true;
+      break;
+    }
+    if (learned)
+      continue;
     // A mask over keys is cut to the keys that there are: the past and the new.
     for (auto [end, size] : cuts) {
       Expr whole = getScaledAtom(size).second;
@@ -170,7 +197,6 @@ void TensorAnalysis::learnEqualSizes(Block &body) {
     }
     // A length that stands alone is another name of what it meets; of two
     // names, or of two sums with a common part, the younger goes.
-    bool learned = false;
     for (auto [a, b] : conflicts) {
       Expr x = getScaledAtom(a).second, y = getScaledAtom(b).second;
       bool hasX = x && lengths.contains(x), hasY = y && lengths.contains(y);

@@ -257,3 +257,40 @@ func.func @rows_by_elements(%i: tensor<?x?xi64, #miura.dims<"b", "t">>, %own: te
   %z = miura.onnx_node "GatherElements"(%table, %own) {axis = 1 : si64} version(18) : (tensor<1x3x2xf32>, tensor<1x?x2xi64>) -> tensor<1x?x2xf32>
   return %y, %z : tensor<?x?x2xf32>, tensor<1x?x2xf32>
 }
+
+// -----
+
+// Positions of one row of tokens.
+// CHECK-LABEL: func @positions_of_one_row(
+// CHECK-SAME: %[[T:[a-z0-9]+]]: tensor<1x?xi64>
+// CHECK: %[[P:.*]] = miura.positions %[[T]]
+func.func @positions_of_one_row(%tokens: tensor<1x?xi64, #miura.dims<"", "t">>) -> tensor<1x?x2xf32> {
+  %words = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]> : tensor<4x2xf32>
+  %table = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xf32>
+  %zero = arith.constant dense<0> : tensor<i64>
+  %one = arith.constant dense<1> : tensor<i64>
+  %front = arith.constant dense<0> : tensor<1xi64>
+  %e = miura.onnx_node "Gather"(%words, %tokens) {axis = 0 : si64} version(18) : (tensor<4x2xf32>, tensor<1x?xi64, #miura.dims<"", "t">>) -> tensor<1x?x2xf32>
+  %s = miura.onnx_node "Shape"(%tokens) {start = 1 : si64, end = 2 : si64} version(18) : (tensor<1x?xi64, #miura.dims<"", "t">>) -> tensor<1xi64>
+  %n = miura.onnx_node "Squeeze"(%s) version(18) : (tensor<1xi64>) -> tensor<i64>
+  %r = miura.onnx_node "Range"(%zero, %n, %one) version(18) : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %u = miura.onnx_node "Unsqueeze"(%r, %front) version(18) : (tensor<?xi64>, tensor<1xi64>) -> tensor<1x?xi64>
+  %p = miura.onnx_node "Gather"(%table, %u) {axis = 0 : si64} version(18) : (tensor<3x2xf32>, tensor<1x?xi64>) -> tensor<1x?x2xf32>
+  %y = miura.onnx_node "Add"(%e, %p) version(18) : (tensor<1x?x2xf32>, tensor<1x?x2xf32>) -> tensor<1x?x2xf32>
+  return %y : tensor<1x?x2xf32>
+}
+
+// -----
+
+// A mask that is given as many rows as there are of tokens has as many.
+// CHECK-LABEL: func @rows_of_a_mask(
+// CHECK-SAME: %[[M:[a-z0-9]+]]: tensor<?x?xi64>
+// CHECK-NOT: "Reshape"
+// CHECK: return
+func.func @rows_of_a_mask(%tokens: tensor<?x?xi64, #miura.dims<"b", "t">>, %mask: tensor<?x?xi64, #miura.dims<"rows", "total">>) -> tensor<?x?xi64> {
+  %rest = arith.constant dense<-1> : tensor<1xi64>
+  %b = miura.onnx_node "Shape"(%tokens) {start = 0 : si64, end = 1 : si64} version(18) : (tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<1xi64>
+  %s = miura.onnx_node "Concat"(%b, %rest) {axis = 0 : si64} version(18) : (tensor<1xi64>, tensor<1xi64>) -> tensor<2xi64>
+  %y = miura.onnx_node "Reshape"(%mask, %s) version(18) : (tensor<?x?xi64, #miura.dims<"rows", "total">>, tensor<2xi64>) -> tensor<?x?xi64>
+  return %y : tensor<?x?xi64>
+}
