@@ -145,9 +145,10 @@ MIURA_EXPORT void miura_session_destroy(miura_session *session);
  *  position (unspecified at positions that are not taken). They belong to the
  *  session and are valid until its next step. `logits` may be null.
  *
- *  Fails, with nothing changed, if a row has no room or a token is not in the
- *  vocabulary. A step with `all` = 0 allocates no memory; one with `all` = 1
- *  does so only when it has more positions than any before. */
+ *  Fails, with nothing changed, if a row has no room, a token is not in the
+ *  vocabulary, or a row grows beyond the model's context. A step with `all` = 0
+ * allocates no memory; one with `all` = 1 does so only when it has more
+ * positions than any before. */
 MIURA_EXPORT int miura_session_step(miura_session *session,
                                     const int64_t *tokens, int64_t n,
                                     const int64_t *counts, int all,
@@ -155,7 +156,8 @@ MIURA_EXPORT int miura_session_step(miura_session *session,
 
 /** As miura_session_step, with the position of each token given ([batch, n];
  *  null: its place in the row) and `mask` ([batch, n]; null: all 1): where it
- * is 0, the token's slot is hidden from every later query, as padding is. */
+ * is 0, the token's slot is hidden from every later query, as padding is. Fails
+ *  as that does, and where a position is not below the model's context. */
 MIURA_EXPORT int miura_session_step_masked(miura_session *session,
                                            const int64_t *tokens,
                                            const int64_t *positions,

@@ -65,7 +65,9 @@ static void printOverview(llvm::raw_ostream &os) {
 
 static void printHelp(const Command &command) {
   const auto *entry = findEntry(command.name);
-  getOptionTable().printHelp(llvm::outs(), entry->Usage, entry->HelpText,
+  // The text of the command itself comes behind the title.
+  std::string title = ("miura " + StringRef(command.name)).str();
+  getOptionTable().printHelp(llvm::outs(), entry->Usage, title.c_str(),
                              /*ShowHidden=*/false, /*ShowAllAliases=*/false,
                              llvm::opt::Visibility(), command.name);
   llvm::outs() << "\n" << command.description.ltrim("\n");
@@ -165,5 +167,11 @@ int miura::driver::runDriver(int argc, char **argv) {
   if (code != ExitCode::Success)
     invocation.finish();
   llvm::outs().flush();
+  if (std::error_code error = llvm::outs().error()) {
+    llvm::outs().clear_error();
+    llvm::errs() << "miura: error: cannot write to standard output: "
+                 << error.message() << "\n";
+    return int(ExitCode::Input);
+  }
   return int(code);
 }

@@ -51,8 +51,15 @@ std::string miura::driver::getCompiledFolder() {
       folder && !folder->empty())
     return *folder;
   llvm::SmallString<256> folder;
-  if (!llvm::sys::path::cache_directory(folder))
-    llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/false, folder);
+  // A relative XDG_CACHE_HOME is as good as none (XDG Base Directory, 2).
+  if (!llvm::sys::path::cache_directory(folder) ||
+      !llvm::sys::path::is_absolute(folder)) {
+    folder.clear();
+    if (llvm::sys::path::home_directory(folder))
+      llvm::sys::path::append(folder, ".cache");
+    else
+      llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/false, folder);
+  }
   llvm::sys::path::append(folder, "miura", "compiled");
   return std::string(folder);
 }

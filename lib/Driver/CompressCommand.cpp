@@ -20,6 +20,7 @@
 #include "miura/Driver/Report.h"
 #include "miura/Pipelines/Compile.h"
 #include "miura/Pipelines/Schemes.h"
+#include "miura/Tokenizer/Tokenizer.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "llvm/Support/FileSystem.h"
@@ -118,8 +119,15 @@ static bool getTokenizer(Invocation &invocation, llvm::StringRef input,
       tokenizer = getBundleTokenizer(input);
     return true;
   }
-  if (tokenizer == kBytesTokenizer || llvm::sys::fs::is_regular_file(tokenizer))
-    return true;
+  if (tokenizer == kBytesTokenizer ||
+      llvm::sys::fs::is_regular_file(tokenizer)) {
+    // Whether it is one is said now, not when the bundle is used.
+    auto opened = Tokenizer::open(tokenizer);
+    if (opened)
+      return true;
+    invocation.failInput(opened.takeError(), tokenizer);
+    return false;
+  }
   invocation.failInput("'" + tokenizer +
                            "' is no file; --tokenizer takes tokenizer.json, a "
                            "SentencePiece model, or bytes",

@@ -46,6 +46,11 @@ static ExitCode run(Invocation &invocation) {
   if (!model)
     return code;
   const miura_model_info &info = model->getInfo();
+  if (info.context > 0 && protocol.context > info.context)
+    return invocation.failInput(
+        "the model was made for " + llvm::Twine(info.context) +
+            " tokens, but --context asks for " + llvm::Twine(protocol.context),
+        input);
   llvm::Expected<TextWindows> windows =
       readText(invocation, *tokenizer, protocol, info.context, info.vocabulary);
   if (!windows)

@@ -15,12 +15,31 @@
 #include "Output.h"
 #include "miura/Dialect/Miura/IR/MiuraDialect.h"
 #include "miura/Import/ONNX/ImportOnnx.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
 using namespace miura;
 using namespace miura::driver;
+
+/// The file among `input` and those with the weights of `module` that `output`
+/// is; empty if it is none.
+static std::string getFileOf(ModuleOp module, const std::string &input,
+                             const std::string &output) {
+  if (llvm::sys::fs::equivalent(input, output))
+    return input;
+  llvm::StringSet<> seen;
+  std::string found;
+  module->walk([&](WeightDataOp data) {
+    llvm::StringRef file =
+        data.getBytes() ? data.getBytes()->getFile() : llvm::StringRef();
+    if (!file.empty() && seen.insert(file).second &&
+        llvm::sys::fs::equivalent(file, output))
+      found = file.str();
+  });
+  return found;
+}
 
 static ExitCode run(Invocation &invocation) {
   std::string input;
@@ -54,6 +73,10 @@ static ExitCode run(Invocation &invocation) {
     nodes += op->getName().getStringRef() == "miura.onnx_node";
     weights += op->getName().getStringRef() == "miura.weight_data";
   });
+  if (std::string taken = getFileOf(*module, input, output); !taken.empty())
+    return invocation.failInput("cannot write '" + output +
+                                "': the model's own data is in it; choose "
+                                "another name");
   llvm::Error error =
       llvm::writeToOutput(output, [&](llvm::raw_ostream &os) -> llvm::Error {
         module->print(os);
@@ -73,7 +96,8 @@ static ExitCode run(Invocation &invocation) {
 const Command miura::driver::importCommand = {"import",
                                               R"(
 Writes the file's graph one to one as MLIR; nothing is interpreted and nothing
-lost, so `miura-translate --export-onnx` gives the same file back. Weights stay
+lost: `miura-translate --export-onnx` gives an equal model back (fields may be
+stored in another order). Weights stay
 where they are: the text names their file, offset and length. Node and model
 metadata go to OUT.mlir.meta.
 

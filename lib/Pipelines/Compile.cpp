@@ -32,8 +32,14 @@
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
+#include <cerrno>
+#include <csignal>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 using namespace mlir;
 using namespace miura;
@@ -156,6 +162,46 @@ void miura::registerCompilePipeline() {
       });
 }
 
+static constexpr llvm::StringLiteral kUnfinished = ".unfinished-";
+
+/// Removes what processes that are gone have left of `output`.
+static void removeAbandoned(llvm::StringRef output) {
+  llvm::StringRef folder = llvm::sys::path::parent_path(output);
+  std::string start = (llvm::sys::path::filename(output) + kUnfinished).str();
+  std::error_code error;
+  for (llvm::sys::fs::directory_iterator
+           it(folder.empty() ? "." : folder, error),
+       end;
+       it != end && !error; it.increment(error)) {
+    llvm::StringRef rest = llvm::sys::path::filename(it->path());
+    int process = 0;
+    if (rest.consume_front(start) && !rest.consumeInteger(10, process) &&
+        process > 0 && ::kill(process, 0) != 0 && errno == ESRCH)
+      llvm::sys::fs::remove(it->path());
+  }
+}
+
+/// Renames library and weights to `output`. A lock on the folder keeps another
+/// process from putting one of its own between the two.
+static std::error_code renamePair(const std::string &unfinished,
+                                  llvm::StringRef output) {
+  llvm::StringRef folder = llvm::sys::path::parent_path(output);
+  int lock = ::open(folder.empty() ? "." : folder.str().c_str(),
+                    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  llvm::scope_exit unlock([&] {
+    if (lock >= 0)
+      ::close(lock);
+  });
+  // Where the file system has no locks, there is none.
+  if (lock >= 0)
+    (void)::flock(lock, LOCK_EX);
+  // Weights first: a library without them would not open.
+  if (std::error_code error =
+          llvm::sys::fs::rename(unfinished + ".weights", output + ".weights"))
+    return error;
+  return llvm::sys::fs::rename(unfinished, output);
+}
+
 FailureOr<CompileResult> miura::compileModel(ModuleOp module,
                                              const CompileOptions &options) {
   Location loc = module.getLoc();
@@ -167,8 +213,11 @@ FailureOr<CompileResult> miura::compileModel(ModuleOp module,
   bool isAssembly = output.ends_with(".s");
   bool isObject = output.ends_with(".o");
 
-  // All outputs are made under other names and renamed at the end.
-  std::string unfinished = (output + ".unfinished").str();
+  // All outputs are made under names of this process and renamed at the end.
+  removeAbandoned(output);
+  std::string unfinished =
+      (output + kUnfinished + llvm::Twine(llvm::sys::Process::getProcessId()))
+          .str();
   std::string weights = unfinished + ".weights", object = unfinished + ".o";
   for (const std::string &path : {unfinished, weights, object})
     llvm::sys::RemoveFileOnSignal(path);
@@ -233,11 +282,7 @@ FailureOr<CompileResult> miura::compileModel(ModuleOp module,
   uint64_t size = 0;
   llvm::sys::fs::file_size(unfinished, size);
   result.codeBytes = size;
-  // Weights first: a library without them would not open.
-  std::error_code error = llvm::sys::fs::rename(weights, output + ".weights");
-  if (!error)
-    error = llvm::sys::fs::rename(unfinished, output);
-  if (error)
+  if (std::error_code error = renamePair(unfinished, output))
     return emitError(loc, "cannot write ") << output << ": " << error.message();
   return result;
 }

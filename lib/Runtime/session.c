@@ -274,6 +274,35 @@ static int check_step(const miura_session *s, const int64_t *tokens, int64_t n,
   return 0;
 }
 
+/* Tables by position have a row for each of `context` positions, whether these
+ * are given, are the lengths, or count what is visible. */
+static int check_positions(const miura_session *s, const int64_t *positions,
+                           const uint8_t *mask, int64_t n,
+                           const int64_t *counts) {
+  int64_t context = miura_program.context;
+  for (int64_t b = 0; context > 0 && b < s->batch; ++b) {
+    int64_t count = counts ? counts[b] : n, visible = 0;
+    for (int64_t t = 0; positions && t < count; ++t) {
+      int64_t position = positions[b * n + t];
+      if (position < 0 || position >= context)
+        return miura_fail("token %lld of row %lld stands at position %lld, but "
+                          "the model was made for %lld",
+                          (long long)t, (long long)b, (long long)position,
+                          (long long)context);
+    }
+    for (int64_t slot = 0; slot < s->lengths[b]; ++slot)
+      visible += s->padding[b * s->capacity + slot] != 0;
+    for (int64_t t = 0; t < count; ++t)
+      visible += !mask || mask[b * n + t];
+    int64_t length = positions ? visible : s->lengths[b] + count;
+    if (length > context && count > 0)
+      return miura_fail("row %lld would have %lld tokens, but the model was "
+                        "made for %lld",
+                        (long long)b, (long long)length, (long long)context);
+  }
+  return 0;
+}
+
 /* Room for the logits of n positions. */
 static int grow_all(miura_session *s, int64_t n) {
   int64_t vocabulary = miura_program.vocabulary;
@@ -300,7 +329,8 @@ int miura_session_step_masked(miura_session *s, const int64_t *tokens,
                               const int64_t *positions, const uint8_t *mask,
                               int64_t n, const int64_t *counts, int all,
                               const float **logits) {
-  if (check_step(s, tokens, n, counts, all) || (all && grow_all(s, n)))
+  if (check_step(s, tokens, n, counts, all) ||
+      check_positions(s, positions, mask, n, counts) || (all && grow_all(s, n)))
     return 1;
   int64_t batch = s->batch, vocabulary = miura_program.vocabulary;
   int64_t longest = 0;

@@ -13,6 +13,13 @@
  * met while spinning costs no system call. How long it spins is learnt: a wait
  * that had to sleep after all halves it, one that did not lets it grow again;
  * so a team whose processors are taken by others does not burn what they leave.
+ *
+ * Where others take the processors, a thread that has to be waited for may be
+ * away for a whole time slice, at every barrier anew. Thread 0 measures what it
+ * waits beyond spinning; where running everything itself would have taken less,
+ * it does so for a number of runs, and then tries the team again. What a step
+ * computes does not depend on the number of threads.
+ *
  * The barrier counts arrivals and has a generation, after Mellor-Crummey and
  * Scott, "Algorithms for Scalable Synchronization on Shared-Memory
  * Multiprocessors" (1991), section 3.1.
@@ -27,6 +34,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -36,7 +44,11 @@ enum {
    * them. Without these a team whose spins had shrunk stayed slow for ever:
    * waking a thread from its sleep takes longer than a kernel does, so its wait
    * made the next ones sleep too. */
-  YIELDS = 256
+  YIELDS = 256,
+  /* Runs of thread 0 alone before the team is tried again, the first time and
+   * at most. */
+  FEWEST_ALONE = 8,
+  MOST_ALONE = 256
 };
 
 /* A line each, so that a thread that spins on one does not disturb the other.
@@ -51,6 +63,10 @@ struct miura_team {
   struct signal job;        /* counts jobs */
   _Alignas(64) atomic_int arrived;
   int threads;
+  int active; /* that take part in this run: all, or thread 0 alone */
+  int alone;  /* runs that are left to thread 0 */
+  int next_alone;
+  int64_t waited; /* by thread 0 in this run, beyond spinning, in ns */
   int most_spins;
   atomic_int spins;
   atomic_int stop;
@@ -63,6 +79,9 @@ struct worker {
   miura_team *team;
   int tid;
 };
+
+/* Whether this thread is one of a team's, not the caller of its runs. */
+static _Thread_local int is_worker;
 
 int miura_processors(void) {
   cpu_set_t set;
@@ -82,6 +101,12 @@ static inline void relax(void) {
 #endif
 }
 
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 /* Returns when `s->value` is no longer `seen`. */
 static void wait_for_change(miura_team *team, struct signal *s, unsigned seen) {
   int spins = atomic_load_explicit(&team->spins, memory_order_relaxed);
@@ -94,9 +119,14 @@ static void wait_for_change(miura_team *team, struct signal *s, unsigned seen) {
     }
     relax();
   }
+  int is_leader = s == &team->generation && !is_worker;
+  int64_t begin = is_leader ? now() : 0;
   for (int i = 0; i < YIELDS; ++i) {
-    if (atomic_load_explicit(&s->value, memory_order_acquire) != seen)
+    if (atomic_load_explicit(&s->value, memory_order_acquire) != seen) {
+      if (is_leader)
+        team->waited += now() - begin;
       return;
+    }
     sched_yield();
   }
   /* The order of `sleepers` and `value` here and in `change` must be total: one
@@ -105,6 +135,8 @@ static void wait_for_change(miura_team *team, struct signal *s, unsigned seen) {
   while (atomic_load(&s->value) == seen)
     syscall(SYS_futex, &s->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
   atomic_fetch_sub(&s->sleepers, 1);
+  if (is_leader)
+    team->waited += now() - begin;
   if (spins > FEWEST_SPINS)
     atomic_store_explicit(&team->spins, spins / 2, memory_order_relaxed);
 }
@@ -116,7 +148,7 @@ static void change(struct signal *s) {
 }
 
 static void barrier(miura_team *team) {
-  if (team->threads == 1)
+  if (team->active == 1)
     return;
   unsigned generation =
       atomic_load_explicit(&team->generation.value, memory_order_acquire);
@@ -134,6 +166,7 @@ void miura_barrier(int64_t team) { barrier((miura_team *)(intptr_t)team); }
 static void *work(void *opaque) {
   struct worker self = *(struct worker *)opaque;
   free(opaque);
+  is_worker = 1;
   miura_team *team = self.team;
   for (unsigned seen = 0;; ++seen) {
     wait_for_change(team, &team->job, seen);
@@ -153,7 +186,7 @@ miura_team *miura_team_create(int threads) {
     miura_fail("out of memory for a team of %d threads", threads);
     return NULL;
   }
-  *team = (miura_team){.threads = threads};
+  *team = (miura_team){.threads = threads, .next_alone = FEWEST_ALONE};
   /* About 0.2 ms, which is longer than sampling a token takes and shorter than
    * a time slice; next to nothing where threads must share processors. */
   team->most_spins = threads <= miura_processors() ? 20000 : FEWEST_SPINS;
@@ -198,8 +231,25 @@ void miura_team_run(miura_team *team, miura_team_function function,
                     void *argument) {
   team->function = function;
   team->argument = argument;
-  if (team->threads > 1)
-    change(&team->job);
+  if (team->threads == 1 || team->alone > 0) {
+    team->active = 1;
+    team->alone -= team->alone > 0;
+    function(argument, (int64_t)(intptr_t)team, 0, 1);
+    return;
+  }
+  team->active = team->threads;
+  team->waited = 0;
+  int64_t begin = now();
+  change(&team->job);
   function(argument, (int64_t)(intptr_t)team, 0, team->threads);
   barrier(team);
+  /* Its own part of the work took what it did not wait; alone it has all. */
+  int64_t took = now() - begin;
+  if (team->waited * team->threads > took * (team->threads - 1)) {
+    team->alone = team->next_alone;
+    team->next_alone =
+        2 * team->next_alone < MOST_ALONE ? 2 * team->next_alone : MOST_ALONE;
+  } else {
+    team->next_alone = FEWEST_ALONE;
+  }
 }

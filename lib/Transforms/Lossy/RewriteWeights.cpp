@@ -462,7 +462,8 @@ LogicalResult Rewriter::run() {
   if (!anyFits)
     return module.emitError()
            << rewrite.pass << ": no layer fits " << rewrite.scheme
-           << "; the remarks say why each was kept";
+           << "; the remarks say why each was kept, such as '"
+           << jobs.front().layer.getId() << "': " << jobs.front().result.kept;
   if (failed(certify(roots)))
     return failure();
   for (auto [root, copy] : copies)

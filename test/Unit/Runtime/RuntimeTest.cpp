@@ -204,8 +204,9 @@ TEST_F(RuntimeTest, TeamMeetsAtBarriers) {
             for (int phase = 1; phase <= 4; ++phase) {
               shared->values[tid] = phase;
               miura_barrier(team);
-              for (int value : shared->values)
-                shared->wrong += value != phase;
+              // Thread 0 may be alone, where others want the processors.
+              for (int64_t i = 0; i < threads; ++i)
+                shared->wrong += shared->values[i] != phase;
               miura_barrier(team);
             }
           },
@@ -365,6 +366,35 @@ TEST_P(SessionTest, BadCallsSayWhy) {
   EXPECT_FALSE(miura_session_create(model, 0, 4));
   EXPECT_FALSE(miura_session_create(model, INT64_MAX / 2, INT64_MAX / 2));
   EXPECT_TRUE(message("out of memory")) << miura_error();
+}
+
+TEST_P(SessionTest, NoPositionIsBeyondTheContext) {
+  create(1, 128); // of a context of 64
+  auto message = [](const char *part) {
+    return strstr(miura_error(), part) != nullptr;
+  };
+  std::vector<int64_t> tokens(65, 1);
+  int64_t beyond[] = {64}, minus[] = {-1}, last[] = {63};
+  EXPECT_NE(miura_session_step(session, tokens.data(), 65, nullptr, 0, nullptr),
+            0);
+  EXPECT_TRUE(message("65 tokens, but the model was made for 64"))
+      << miura_error();
+  for (int64_t *position : {beyond, minus}) {
+    EXPECT_NE(miura_session_step_masked(session, tokens.data(), position,
+                                        nullptr, 1, nullptr, 0, nullptr),
+              0);
+    EXPECT_TRUE(message("made for 64")) << miura_error();
+  }
+  EXPECT_EQ(miura_session_length(session, 0), 0);
+  ASSERT_EQ(miura_session_step_masked(session, tokens.data(), last, nullptr, 1,
+                                      nullptr, 0, &logits),
+            0);
+  // Padding takes slots of the cache, but no position that is given.
+  std::vector<int64_t> positions(64, 0);
+  std::vector<uint8_t> mask(64, 0);
+  EXPECT_EQ(miura_session_step_masked(session, tokens.data(), positions.data(),
+                                      mask.data(), 64, nullptr, 0, nullptr),
+            0);
 }
 
 TEST_P(SessionTest, StepsDoNotAllocate) {
