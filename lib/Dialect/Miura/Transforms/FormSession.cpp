@@ -74,8 +74,21 @@ static RoleKind getRole(func::FuncOp function, unsigned argument) {
   return role ? role.getKind() : RoleKind::other;
 }
 
+/// Of a file for texts of one length: what it lacks; empty for others.
+static StringRef explainFixedLength(BlockArgument tokens) {
+  auto type = tokens ? dyn_cast<RankedTensorType>(tokens.getType())
+                     : RankedTensorType();
+  if (!type || type.getRank() != 2 || type.isDynamicDim(1) ||
+      type.getDimSize(1) == 1)
+    return "";
+  return "; the tokens have a fixed length, for which an exporter computes "
+         "masks and positions in advance: export the model with a dynamic "
+         "sequence";
+}
+
 /// Says what would have to exist for a model to have logits.
-static LogicalResult describeMissingLogits(func::FuncOp model) {
+static LogicalResult describeMissingLogits(func::FuncOp model,
+                                           BlockArgument tokens) {
   InFlightDiagnostic error = model.emitError(
       "has no result with the role of logits, which a session needs: ");
   SmallVector<OnnxNodeOp> kept;
@@ -104,7 +117,8 @@ static LogicalResult describeMissingLogits(func::FuncOp model) {
     error << ", like " << kept.size() - 1 << " more,";
   return error << " is no attention of a known form: its queries, keys and "
                   "values would have to be heads of linears or of a cache that "
-                  "grows at its end, its masks causal, windows or padding";
+                  "grows at its end, its masks causal, windows or padding"
+               << explainFixedLength(tokens);
 }
 
 LogicalResult SessionBuilder::readRoles() {
@@ -139,7 +153,7 @@ LogicalResult SessionBuilder::readRoles() {
       found = i;
   }
   if (!found)
-    return describeMissingLogits(model);
+    return describeMissingLogits(model, tokens);
   logits = *found;
   return success();
 }
@@ -219,7 +233,8 @@ LogicalResult SessionBuilder::checkMask(AttentionOp attention) {
   if (!good)
     return attention.emitOpError("has a mask that is not in closed form "
                                  "(causal, window, padding); a session "
-                                 "cannot give it for a cache");
+                                 "cannot give it for a cache")
+           << explainFixedLength(tokens);
   return success();
 }
 
@@ -237,7 +252,8 @@ LogicalResult SessionBuilder::checkPositions() {
       return success();
     return op->emitOpError("depends on positions that are computed from the "
                            "input in a way that a session does not have; "
-                           "export the model with position_ids");
+                           "export the model with position_ids")
+           << explainFixedLength(tokens);
   };
   WalkResult result = model.walk([&](Operation *op) -> WalkResult {
     if (auto rope = dyn_cast<RopeOp>(op))

@@ -31,6 +31,16 @@ func.func @open_mask(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %
 
 // -----
 
+func.func @fixed_length(%ids: tensor<1x4xi64> {miura.role = #miura.role<tokens>}, %h: tensor<1x2x4x4xf32>, %m: tensor<1x1x4x4xi1>)
+    -> (tensor<1x2x4x4xf32> {miura.role = #miura.role<logits>}) {
+  // expected-error @below {{the tokens have a fixed length, for which an exporter computes masks and positions in advance: export the model with a dynamic sequence}}
+  %a = miura.attention %h, %h, %h mask %m : tensor<1x1x4x4xi1> scale 0.5
+      : tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32> -> tensor<1x2x4x4xf32>
+  return %a : tensor<1x2x4x4xf32>
+}
+
+// -----
+
 // expected-error @below {{none of its results is over the vocabulary, so what it gives are hidden states}}
 func.func @hidden_states(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %h: tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32> {
   %a = miura.attention %h, %h, %h scale 0.5 causal : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
