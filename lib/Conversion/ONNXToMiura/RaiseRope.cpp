@@ -413,6 +413,15 @@ bool Raiser::raiseRope(OnnxNodeOp op) {
       }
       if (!x)
         continue;
+      // A file may rotate in f32 what it has rounded before.
+      auto from = cast<RankedTensorType>(x.getType());
+      auto to = cast<FloatType>(getElementTypeOrSelf(result.getType()));
+      if (from.getElementTypeBitWidth() < to.getWidth()) {
+        Shape xShape = *analysis.getShape(x);
+        builder.setInsertionPoint(op);
+        x = arith::ExtFOp::create(builder, op.getLoc(), from.clone(to), x);
+        analysis.setShape(x, xShape);
+      }
 
       // Angles for every place, or for one half of them.
       auto angleOf = [&](const Product &a, const Product &b) -> Value {

@@ -27,6 +27,36 @@ func.func @half(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, %c: tenso
 
 // -----
 
+// The same in f32 of what was rounded to f16 before.
+// CHECK-LABEL: func @half_rounded(
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<1x2x?x4xf16>
+// CHECK-SAME: %[[C:[a-z0-9]+]]: tensor<1x?x4xf32>
+// CHECK-SAME: %[[S:[a-z0-9]+]]: tensor<1x?x4xf32>
+// CHECK: %[[W:.*]] = arith.extf %[[X]]
+// CHECK: %[[R:.*]] = miura.rope %[[W]], %[[C]], %[[S]] : tensor<1x2x?x4xf32>
+// CHECK: return %[[R]]
+func.func @half_rounded(%x: tensor<1x2x?x4xf16, #miura.dims<"", "", "t", "">>, %c: tensor<1x?x4xf32, #miura.dims<"", "t", "">>, %s: tensor<1x?x4xf32, #miura.dims<"", "t", "">>) -> tensor<1x2x?x4xf32> {
+  %zero = arith.constant dense<0> : tensor<1xi64>
+  %one = arith.constant dense<1> : tensor<1xi64>
+  %two = arith.constant dense<2> : tensor<1xi64>
+  %last = arith.constant dense<-1> : tensor<1xi64>
+  %end = arith.constant dense<9223372036854775807> : tensor<1xi64>
+  %c4 = miura.onnx_node "Unsqueeze"(%c, %one) version(18) : (tensor<1x?x4xf32, #miura.dims<"", "t", "">>, tensor<1xi64>) -> tensor<1x1x?x4xf32>
+  %s4 = miura.onnx_node "Unsqueeze"(%s, %one) version(18) : (tensor<1x?x4xf32, #miura.dims<"", "t", "">>, tensor<1xi64>) -> tensor<1x1x?x4xf32>
+  %x1 = miura.onnx_node "Slice"(%x, %zero, %two, %last) version(18) : (tensor<1x2x?x4xf16, #miura.dims<"", "", "t", "">>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x2x?x2xf16>
+  %x2 = miura.onnx_node "Slice"(%x, %two, %end, %last) version(18) : (tensor<1x2x?x4xf16, #miura.dims<"", "", "t", "">>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x2x?x2xf16>
+  %n = miura.onnx_node "Neg"(%x2) version(18) : (tensor<1x2x?x2xf16>) -> tensor<1x2x?x2xf16>
+  %rr = miura.onnx_node "Concat"(%n, %x1) {axis = -1 : si64} version(18) : (tensor<1x2x?x2xf16>, tensor<1x2x?x2xf16>) -> tensor<1x2x?x4xf16>
+  %r = miura.onnx_node "Cast"(%rr) {to = 1 : si64} version(18) : (tensor<1x2x?x4xf16>) -> tensor<1x2x?x4xf32>
+  %xw = miura.onnx_node "Cast"(%x) {to = 1 : si64} version(18) : (tensor<1x2x?x4xf16, #miura.dims<"", "", "t", "">>) -> tensor<1x2x?x4xf32>
+  %a = miura.onnx_node "Mul"(%xw, %c4) version(18) : (tensor<1x2x?x4xf32>, tensor<1x1x?x4xf32>) -> tensor<1x2x?x4xf32>
+  %b = miura.onnx_node "Mul"(%r, %s4) version(18) : (tensor<1x2x?x4xf32>, tensor<1x1x?x4xf32>) -> tensor<1x2x?x4xf32>
+  %y = miura.onnx_node "Add"(%a, %b) version(18) : (tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) -> tensor<1x2x?x4xf32>
+  return %y : tensor<1x2x?x4xf32>
+}
+
+// -----
+
 // Halves by Split, angles of half the width: these are repeated.
 // CHECK-LABEL: func @half_width(
 // CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<1x2x?x4xf32>
