@@ -166,8 +166,9 @@ INSTANTIATE_TEST_SUITE_P(
                         "lr32", "q4b32p50", "q4b32n2m4", "q8b32p30", "q3b32p50",
                         "q2b0p70", "q4b4p40", "q4b32x2x8", "q8b32n1m2",
                         "f16p50", "f32n4m8", "q4b32p50t", "q4b32p50+lr16",
-                        "q4b32+lr24:q4b32p50", "q4b32uzp50", "q3b0zn2m4", "l4",
-                        "l3", "l6", "l8", "l4b32", "l8b0"),
+                        "q4b32+lr24:q4b32p50", "q4b32uzp50", "q3b0zn2m4",
+                        "q8b32zp50", "q6b16uzp30t", "q2b0uzp50", "l4", "l3",
+                        "l6", "l8", "l4b32", "l8b0"),
         testing::Values(1, 7)));
 
 TEST(Kernels, Sizes) {
@@ -193,6 +194,18 @@ TEST(Kernels, Sizes) {
         check(*kernel, {2});
       }
   }
+}
+
+/// Whatever of the table a cpu's maker decides.
+TEST(Kernels, Tunings) {
+  for (const IsaRow *row : getRows())
+    for (const char *cpu : {"znver4", "icelake-client"})
+      for (const char *weight : {"q4b32p50", "q4b32n2m4", "q8b32zp50",
+                                 "q3b0zn2m4", "q4b4uzp40", "q4b32p50t"})
+        for (const char *rest : {"m=1 act=i8", "m=3", "m=12"})
+          check("w=" + std::string(weight) + " n=150 k=288 isa=" +
+                    row->name.str() + " cpu=" + cpu + " " + rest,
+                /*more=*/4);
 }
 
 TEST(Kernels, Neighbours) {

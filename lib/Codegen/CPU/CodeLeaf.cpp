@@ -63,11 +63,8 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
       (rank != 2 && rank != 3) ||
       (!description.placement && codes.getRank() != rank))
     return nullptr;
-  // A sparse panel has the code 0 where none is kept: not that of zero where
-  // there are zero points.
-  auto leaf = description.placement && !description.zeros
-                  ? std::make_shared<SparseLeaf>()
-                  : std::make_shared<CodeLeaf>();
+  auto leaf = description.placement ? std::make_shared<SparseLeaf>()
+                                    : std::make_shared<CodeLeaf>();
   leaf->batched = rank == 3;
   leaf->bits = codes.getElementTypeBitWidth();
   leaf->isUnsigned = description.isUnsigned;
@@ -330,7 +327,7 @@ Value CodeLeaf::takeColumn(KernelBuilder &b, Value memory, Value raw,
 
 UnitVectors CodeLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
                                Value memory, Value offset, unsigned firstGroup,
-                               unsigned groupCount, PanelAs as,
+                               unsigned groupCount, PanelAs as, ValueRange,
                                MutableArrayRef<Value>) const {
   unsigned steps = layout.unitColumns / 4;
   SmallVector<Value> raw;

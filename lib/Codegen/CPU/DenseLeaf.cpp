@@ -72,7 +72,7 @@ unsigned DenseLeaf::getDecodeCost(const IsaRow &, PanelAs) const {
 
 UnitVectors DenseLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
                                 Value memory, Value offset, unsigned firstGroup,
-                                unsigned groupCount, PanelAs as,
+                                unsigned groupCount, PanelAs as, ValueRange,
                                 MutableArrayRef<Value>) const {
   assert(as == PanelAs::F32 && "floats have no integer panel");
   int64_t vectorBytes = b.row.lanes() * elementBytes();

@@ -65,7 +65,10 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
 
   // Adds the products of the block at `at` and the slice of groups from g0 to
   // accumulators [row · slice].
-  auto emitBlock = [&](Value at, Value block, unsigned g0, ValueRange acc) {
+  auto emitBlock = [&](Value at, Value block, Value parameters, unsigned g0,
+                       ValueRange acc) {
+    SmallVector<Value> blockVectors =
+        leaf.emitBlockVectors(b, panel.memory, parameters);
     Value column = b.mul(block, layout.blockColumns / 4);
     int64_t piece = getPieceUnits(layout, pieceColumns);
     int64_t pieceBytes = piece * layout.unitBytes;
@@ -91,7 +94,7 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
             lines.upTo(b, from + layout.unitBytes);
             UnitVectors vectors =
                 leaf.emitUnit(b, layout, panel.memory, b.add(start, from), g0,
-                              slice, PanelAs::Int, carried);
+                              slice, PanelAs::Int, blockVectors, carried);
             for (auto [step, weights] : llvm::enumerate(vectors)) {
               Value d =
                   b.add(dword, unit * layout.unitColumns / 4 + (int64_t)step);
@@ -154,7 +157,7 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
           SmallVector<Value> next(state);
           for (unsigned g0 = 0; g0 < groups; g0 += slice) {
             SmallVector<Value> acc =
-                emitBlock(at, block, g0, start(rowSums, g0));
+                emitBlock(at, block, scalesAt, g0, start(rowSums, g0));
             if (g0 == 0 && distance && !layout.isIndexed)
               for (int64_t line = llvm::alignTo(layout.codeBytes(), 64);
                    line < layout.blockBytes; line += 64)
@@ -183,12 +186,12 @@ Tile miura::codegen::emitDotPanel(KernelBuilder &b, const PanelOperand &panel,
                  })[0]);
     Value tail = panel.tailStart(b, offset, columns);
     for (unsigned g0 = 0; g0 < groups; g0 += slice) {
-      SmallVector<Value> acc = b.loop(b.index(0), blocks, 1, start(rowSums, g0),
-                                      [&](Value block, ValueRange state) {
-                                        Value at =
-                                            panel.blockStart(b, offset, block);
-                                        return emitBlock(at, block, g0, state);
-                                      });
+      SmallVector<Value> acc =
+          b.loop(b.index(0), blocks, 1, start(rowSums, g0),
+                 [&](Value block, ValueRange state) {
+                   Value at = panel.blockStart(b, offset, block);
+                   return emitBlock(at, block, tail, g0, state);
+                 });
       for (unsigned g = 0; g < slice; ++g) {
         Value scale = leaf.emitScale(b, panel.memory, tail, g0 + g);
         for (unsigned r = 0; r < count; ++r)

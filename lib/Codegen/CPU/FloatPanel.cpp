@@ -81,7 +81,10 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
   Value memoryBytes = memref::DimOp::create(b, panel.memory, 0);
   // State: accumulators [chain · group], then the sum of activations where
   // zeros need it.
-  auto emitBlock = [&](Value at, Value block, ValueRange state) {
+  auto emitBlock = [&](Value at, Value block, Value parameters,
+                       ValueRange state) {
+    SmallVector<Value> blockVectors =
+        leaf.emitBlockVectors(b, panel.memory, parameters);
     Value column = b.mul(block, layout.blockColumns);
     int64_t piece = getPieceUnits(layout, b.row.floatColumns);
     int64_t pieceColumns = piece * layout.unitColumns;
@@ -107,7 +110,7 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
             lines.upTo(b, from + layout.unitBytes);
             UnitVectors vectors =
                 leaf.emitUnit(b, layout, panel.memory, b.add(start, from), 0,
-                              groups, PanelAs::F32, carried);
+                              groups, PanelAs::F32, blockVectors, carried);
             for (auto [i, weights] : llvm::enumerate(vectors)) {
               Value k = b.add(first, unit * layout.unitColumns + (int64_t)i);
               Value a = b.loadSplat(x, {xRow, k}, b.floats());
@@ -163,8 +166,8 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
                   [&](Value block, ValueRange state) {
                     Value at = panel.blockStart(b, offset, block);
                     Value scalesAt = b.add(at, layout.codeBytes());
-                    SmallVector<Value> sums =
-                        finish(emitBlock(at, block, start()), scalesAt);
+                    SmallVector<Value> sums = finish(
+                        emitBlock(at, block, scalesAt, start()), scalesAt);
                     SmallVector<Value> next;
                     for (unsigned g = 0; g < groups; ++g)
                       next.push_back(b.fma(
@@ -173,12 +176,12 @@ SmallVector<Value> miura::codegen::emitFloatPanel(KernelBuilder &b,
                     return next;
                   });
 
+  Value tail = panel.tailStart(b, offset, columns);
   SmallVector<Value> state =
       b.loop(begin, end, 1, start(), [&](Value block, ValueRange state) {
         Value at = panel.blockStart(b, offset, block);
-        return emitBlock(at, block, state);
+        return emitBlock(at, block, tail, state);
       });
-  Value tail = panel.tailStart(b, offset, columns);
   SmallVector<Value> sums = finish(state, tail);
   if (leaf.isScaled())
     for (unsigned g = 0; g < groups; ++g)
@@ -229,6 +232,8 @@ static void emitDecodeChunk(KernelBuilder &b, const PanelOperand &panel,
         }
         Value parameters =
             leaf.isScaledByBlock() ? b.add(at, layout.codeBytes()) : tail;
+        SmallVector<Value> blockVectors =
+            leaf.emitBlockVectors(b, panel.memory, parameters);
         Value to = b.mul(i, columnBytes);
         // Scales of some groups and the vectors of a column have to fit into
         // registers together; the codes of other groups are read again.
@@ -250,7 +255,7 @@ static void emitDecodeChunk(KernelBuilder &b, const PanelOperand &panel,
             UnitVectors vectors =
                 leaf.emitUnit(b, layout, panel.memory,
                               b.add(b.add(at, within), unit * layout.unitBytes),
-                              g0, slice, PanelAs::F32, after);
+                              g0, slice, PanelAs::F32, blockVectors, after);
             for (auto [k, weights] : llvm::enumerate(vectors))
               for (unsigned g = 0; g < slice; ++g) {
                 Value w = weights[g];

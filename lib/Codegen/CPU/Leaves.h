@@ -103,6 +103,7 @@ public:
   UnitVectors emitUnit(KernelBuilder &b, const PanelLayout &layout,
                        mlir::Value memory, mlir::Value offset,
                        unsigned firstGroup, unsigned groupCount, PanelAs as,
+                       mlir::ValueRange blockVectors,
                        llvm::MutableArrayRef<mlir::Value> state) const override;
   std::shared_ptr<PanelLeaf> transpose() const override;
   std::string getKey() const override;
@@ -169,6 +170,7 @@ public:
   UnitVectors emitUnit(KernelBuilder &b, const PanelLayout &layout,
                        mlir::Value memory, mlir::Value offset,
                        unsigned firstGroup, unsigned groupCount, PanelAs as,
+                       mlir::ValueRange blockVectors,
                        llvm::MutableArrayRef<mlir::Value> state) const override;
   mlir::Value emitScale(KernelBuilder &b, mlir::Value memory,
                         mlir::Value offset, unsigned group) const override;
@@ -264,9 +266,13 @@ public:
                                            const PanelLayout &layout,
                                            mlir::Value memory,
                                            mlir::Value offset) const override;
+  llvm::SmallVector<mlir::Value>
+  emitBlockVectors(KernelBuilder &b, mlir::Value memory,
+                   mlir::Value parameters) const override;
   UnitVectors emitUnit(KernelBuilder &b, const PanelLayout &layout,
                        mlir::Value memory, mlir::Value offset,
                        unsigned firstGroup, unsigned groupCount, PanelAs as,
+                       mlir::ValueRange blockVectors,
                        llvm::MutableArrayRef<mlir::Value> state) const override;
   std::shared_ptr<PanelLeaf> transpose() const override;
   std::string getKey() const override;
@@ -282,6 +288,8 @@ private:
   bool isExpanded(const IsaRow &row) const { return row.expand && !isWhole; }
   /// Groups of rows whose codes share bytes, a field each.
   unsigned fields() const { return 8 / packedBits; }
+  /// What stands for the code of zero in a field, where all rows have one.
+  unsigned zeroCode(const IsaRow &row) const;
   /// Codes of every expanded vector, where there are as many in each; else 0.
   int64_t getCount(const IsaRow &row) const;
   /// Steps of a unit; where there are two, a vector of each is stored whole.

@@ -49,7 +49,7 @@ mlir::Value lookup512(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
 mlir::Value lookupAvx2(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
                        mlir::Value lanes);
 mlir::Value expand512(mlir::ImplicitLocOpBuilder &b, mlir::Value bytes,
-                      mlir::Value fill, mlir::Value mask);
+                      mlir::Value mask);
 } // namespace x86
 
 namespace aarch64 {

@@ -54,12 +54,12 @@ Value x86::lookupAvx2(ImplicitLocOpBuilder &b, ValueRange table, Value lanes) {
 }
 
 /// vpexpandb.
-Value x86::expand512(ImplicitLocOpBuilder &b, Value bytes, Value fill,
-                     Value mask) {
+Value x86::expand512(ImplicitLocOpBuilder &b, Value bytes, Value mask) {
   Value lanes = vector::BroadcastOp::create(
       b, VectorType::get({1}, b.getI64Type()), mask);
   Value bits =
       LLVM::BitcastOp::create(b, VectorType::get({64}, b.getI1Type()), lanes);
+  Value zeros = splatConstant(b, cast<VectorType>(bytes.getType()), 0);
   return callIntrinsic(b, bytes.getType(), "llvm.x86.avx512.mask.expand.v64i8",
-                       {bytes, fill, bits});
+                       {bytes, zeros, bits});
 }

@@ -84,6 +84,7 @@ void miura::codegen::emitEmbeddingKernel(func::FuncOp func, const IsaRow &row,
         b.loop(first, last, 1, [&](Value block) {
           Value offset = operand.blockStart(b, panelStart, block);
           Value scale, zero;
+          SmallVector<Value> blockVectors;
           if (leaf.isScaled()) {
             Value at = leaf.isScaledByBlock()
                            ? b.add(offset, layout.codeBytes())
@@ -91,6 +92,7 @@ void miura::codegen::emitEmbeddingKernel(func::FuncOp func, const IsaRow &row,
             scale = loadLane(leaf.emitScale(b, packed, at, g));
             if (leaf.hasZeros())
               zero = loadLane(leaf.emitZero(b, packed, at, g));
+            blockVectors = leaf.emitBlockVectors(b, packed, at);
           }
           int64_t units = layout.blockColumns / layout.unitColumns;
           SmallVector<Value> begin = leaf.emitBegin(b, layout, packed, offset);
@@ -100,7 +102,7 @@ void miura::codegen::emitEmbeddingKernel(func::FuncOp func, const IsaRow &row,
                    UnitVectors vectors = leaf.emitUnit(
                        b, layout, packed,
                        b.add(offset, b.mul(unit, layout.unitBytes)), g,
-                       /*groupCount=*/1, PanelAs::F32, carried);
+                       /*groupCount=*/1, PanelAs::F32, blockVectors, carried);
                    Value column = b.add(b.mul(block, layout.blockColumns),
                                         b.mul(unit, layout.unitColumns));
                    for (auto [k, vector] : llvm::enumerate(vectors)) {

@@ -14,11 +14,12 @@
 /// rows, by groups, by steps of four columns. Codes of the groups that would
 /// share a byte (CodeLeaf) are fields of the codes' bytes here too, but each
 /// field is a stream of its own: the kept codes of its groups in the order of
-/// the bits. Decoding expands the next bytes of a stream under a vector's bits
-/// over bytes of the code 0, then goes on as for a whole weight; how many were
-/// taken is the bits' count. Every block starts its streams anew, and a
-/// directory says where, unless all vectors keep as many codes (n of m, where m
-/// divides 4).
+/// the bits. They are stored xor the code of zero, so that the zeros which
+/// expanding leaves where there is no bit become that code: decoding expands
+/// the next bytes of a stream under a vector's bits, flips the code of zero,
+/// and goes on as for a whole weight; how many were taken is the bits' count.
+/// Every block starts its streams anew, and a directory says where, unless all
+/// vectors keep as many codes (n of m, where m divides 4).
 ///
 /// To expand a vector costs more than twice what a whole one does. Where that
 /// and not memory would bound the kernel, the row of the table says how many
@@ -60,6 +61,11 @@ std::shared_ptr<PanelLeaf> SparseLeaf::getUnindexed() const {
 std::string SparseLeaf::getKey() const {
   return CodeLeaf::getKey() + " " + placement.getKey() +
          (isWhole ? " whole" : "");
+}
+
+unsigned SparseLeaf::zeroCode(const IsaRow &row) const {
+  unsigned zero = isUnsigned ? 0 : 1u << (bits - 1);
+  return isSignedByte(row) ? zero ^ 0x80 : zero;
 }
 
 int64_t SparseLeaf::getCount(const IsaRow &row) const {
@@ -111,8 +117,11 @@ unsigned SparseLeaf::getDecodeCost(const IsaRow &row, PanelAs as) const {
 }
 
 unsigned SparseLeaf::getConstants(const IsaRow &row) const {
-  // The fill, a vector before and one after it is expanded.
-  return CodeLeaf::getConstants(row) + (isExpanded(row) ? 3 : 0);
+  if (!isExpanded(row))
+    return CodeLeaf::getConstants(row);
+  // Codes of zero: per field, or per group where rows have their own; a vector
+  // before it is flipped.
+  return CodeLeaf::getConstants(row) + (hasZeros() ? 4 : fields()) + 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -126,6 +135,8 @@ unsigned SparseLeaf::getStateCount(const IsaRow &row) const {
 SmallVector<Value> SparseLeaf::emitBegin(KernelBuilder &b,
                                          const PanelLayout &layout,
                                          Value memory, Value offset) const {
+  if (!isExpanded(b.row))
+    return {};
   int64_t before =
       layout.codeBytes() + (columnBlock ? parameterBytes(b.row) : 0);
   // As many lines as a block has where half is kept.
@@ -136,23 +147,44 @@ SmallVector<Value> SparseLeaf::emitBegin(KernelBuilder &b,
   if (distance && bytes <= 4096)
     for (int64_t line = 0; line < bytes; line += 64)
       b.prefetch(memory, b.add(offset, distance + line));
-  return SmallVector<Value>(getStateCount(b.row), b.add(offset, before));
+  return SmallVector<Value>(fields(), b.add(offset, before));
+}
+
+/// The codes of zero of each group, in their fields.
+SmallVector<Value> SparseLeaf::emitBlockVectors(KernelBuilder &b, Value memory,
+                                                Value parameters) const {
+  SmallVector<Value> codes;
+  if (!isExpanded(b.row) || !hasZeros())
+    return codes;
+  for (unsigned g = 0; g < 4; ++g) {
+    Value zero = emitZero(b, memory, parameters, g);
+    Value code = arith::FPToSIOp::create(b, b.ints(), zero);
+    int32_t least = isUnsigned ? 0 : 1 << (bits - 1);
+    if (isSignedByte(b.row))
+      least -= 128;
+    if (least)
+      code = arith::AddIOp::create(b, code, b.splatInts(least));
+    if (bits == 8)
+      code = arith::AndIOp::create(b, code, b.splatInts(0xFF));
+    unsigned shift = getField(b.row, g).shift;
+    code = arith::MulIOp::create(b, code,
+                                 b.splatInts((int32_t)(0x01010101u << shift)));
+    codes.push_back(b.bitcast(code, b.bytes()));
+  }
+  return codes;
 }
 
 UnitVectors SparseLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
                                  Value memory, Value offset,
                                  unsigned firstGroup, unsigned groupCount,
-                                 PanelAs as,
+                                 PanelAs as, ValueRange blockVectors,
                                  MutableArrayRef<Value> state) const {
   if (!isExpanded(b.row))
     return CodeLeaf::emitUnit(b, layout, memory, offset, firstGroup, groupCount,
-                              as, state);
-  unsigned zero = isUnsigned ? 0 : 1u << (bits - 1), fill = 0;
+                              as, blockVectors, state);
+  unsigned zero = zeroCode(b.row), zeros = 0;
   for (unsigned field = 0; field < fields(); ++field)
-    fill |= zero << (field * packedBits);
-  if (isSignedByte(b.row))
-    fill ^= 0x80;
-  Value fills = b.splatBytes(fill);
+    zeros |= zero << (field * packedBits);
   unsigned maskBits = b.row.vectorBytes;
   int64_t fixed = getCount(b.row);
   UnitVectors result;
@@ -169,7 +201,11 @@ UnitVectors SparseLeaf::emitUnit(KernelBuilder &b, const PanelLayout &layout,
       if (g >= firstGroup && g < firstGroup + groupCount) {
         Value raw = b.loadRegister(memory, at, b.bytes());
         if (mask)
-          raw = b.row.expand(b, raw, fills, mask);
+          raw = b.row.expand(b, raw, mask);
+        if (hasZeros())
+          raw = arith::XOrIOp::create(b, raw, blockVectors[g]);
+        else if (zeros)
+          raw = arith::XOrIOp::create(b, raw, b.splatBytes(zeros));
         Field field = getField(b.row, g);
         if (as == PanelAs::Int)
           result[first].push_back(takeField(b, raw, field));
@@ -216,7 +252,17 @@ LogicalResult SparseLeaf::packPanel(ArrayRef<PackOperand> sources,
     n = placement.group[0];
     m = placement.group[1];
   }
-  unsigned flip = isSignedByte(row) ? 0x80 : 0;
+  // The code of zero, unsigned.
+  unsigned half = isUnsigned ? 0 : 1u << (bits - 1);
+  std::optional<CodeStream> zeros;
+  if (zeroType)
+    zeros.emplace(sources[2]);
+  auto getZero = [&](int64_t r, int64_t block) -> unsigned {
+    if (!zeros)
+      return half;
+    auto [i, j] = locateParameter(first + r, block);
+    return zeros->at(i, j) ^ half;
+  };
   int64_t parameters = parameterBytes(row);
   int64_t streamsAt = layout.codeBytes() + (columnBlock ? parameters : 0);
   for (int64_t block = 0; block < blocks; ++block) {
@@ -233,6 +279,7 @@ LogicalResult SparseLeaf::packPanel(ArrayRef<PackOperand> sources,
       for (int64_t r = 0; r < panelRows; ++r) {
         int64_t g = r / lanes, lane = r % lanes;
         bool isWhole = isWholeVector(row, k / 4 % getSteps(), g);
+        unsigned zero = r < count ? getZero(r, columnBlock ? block : 0) : 0;
         for (int64_t j = 0; j < 4; ++j) {
           int64_t column = block * layout.blockColumns + k + j;
           int64_t from = r * stride + column;
@@ -247,7 +294,8 @@ LogicalResult SparseLeaf::packPanel(ArrayRef<PackOperand> sources,
           size_t &to = next[g % fields()];
           if (to == out.size())
             out.push_back(0);
-          out[to++] |= (codes[from] ^ flip) << (g % fields() * packedBits);
+          unsigned code = kept[from] ? codes[from] ^ zero : 0;
+          out[to++] |= code << (g % fields() * packedBits);
         }
         if (!isWhole && lane == lanes - 1)
           bits += row.vectorBytes / 8;

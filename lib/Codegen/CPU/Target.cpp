@@ -223,7 +223,7 @@ llvm::Expected<Target> miura::codegen::chooseTarget(StringRef text,
     if (llvm::all_of(row->features, [&](StringRef feature) {
           return has.contains(feature);
         })) {
-      target.row = row;
+      target.row = &tuneRow(*row, target.cpu);
       return target;
     }
   SmallVector<StringRef> least(rows.front()->features);

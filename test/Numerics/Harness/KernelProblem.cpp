@@ -39,6 +39,7 @@
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
+#include "llvm/TargetParser/Host.h"
 #include <cmath>
 #include <csignal>
 #include <cstring>
@@ -80,6 +81,8 @@ llvm::Expected<KernelProblem> KernelProblem::parse(StringRef text) {
       number(problem.experts);
     else if (key == "isa")
       problem.isa = value.str();
+    else if (key == "cpu")
+      problem.cpu = value.str();
     else if (word == "act=i8" || word == "act=f32")
       problem.int8 = value == "i8";
     else if (word == "bias")
@@ -105,6 +108,8 @@ std::string KernelProblem::str() const {
   os << "w=" << weight << " m=" << m << " n=" << n << " k=" << k
      << " act=" << (int8 ? "i8" : "f32") << " isa=" << isa
      << " threads=" << threads << " seed=" << seed;
+  if (!cpu.empty())
+    os << " cpu=" << cpu;
   if (experts)
     os << " experts=" << experts;
   if (bias)
@@ -543,7 +548,7 @@ CompiledKernel::~CompiledKernel() { spec.reset(); }
 
 bool KernelProblem::hasKernelOf(const KernelProblem &other) const {
   return weight == other.weight && int8 == other.int8 && bias == other.bias &&
-         residual == other.residual && isa == other.isa &&
+         residual == other.residual && isa == other.isa && cpu == other.cpu &&
          (experts != 0) == (other.experts != 0) &&
          (experts || getRowClass() == other.getRowClass());
 }
@@ -666,6 +671,11 @@ static KernelOp findKernel(ModuleOp module) {
   return found;
 }
 
+const IsaRow &KernelProblem::getRow() const {
+  return tuneRow(*findIsaRow(isa),
+                 cpu.empty() ? llvm::sys::getHostCPUName() : StringRef(cpu));
+}
+
 std::unique_ptr<CompiledKernel>
 CompiledKernel::get(const KernelProblem &problem, std::string &error,
                     bool generateCode, bool withReference) {
@@ -676,6 +686,7 @@ CompiledKernel::get(const KernelProblem &problem, std::string &error,
   auto target = chooseTarget(problem.isa);
   if (!target)
     return fail(llvm::toString(target.takeError()));
+  target->row = &problem.getRow();
   std::unique_ptr<CompiledKernel> kernel(new CompiledKernel(problem));
   DialectRegistry registry;
   registry.insert<MiuraDialect, arith::ArithDialect, cf::ControlFlowDialect,
@@ -805,7 +816,7 @@ bool CompiledKernel::prepare(const KernelProblem &newProblem,
   };
   CompiledKernel *kernel = this;
   MLIRContext *context = this->context.get();
-  const IsaRow &row = *findIsaRow(problem.isa);
+  const IsaRow &row = problem.getRow();
   ShapeClass shape = getShapeClass(*spec, row, problem);
   ScopedDiagnosticHandler handler(context, [&](Diagnostic &diagnostic) {
     error += diagnostic.str() + "\n";

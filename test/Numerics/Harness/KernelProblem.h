@@ -29,6 +29,8 @@
 ///                                    lr32:q4b32 in another leaf
 ///   m= n= k=    sizes            act=f32|i8     activations
 ///   isa=ROW     threads=N        seed=N
+///   cpu=NAME                     the row as it is tuned for it; this machine's
+///                                without
 ///   experts=E                    each row times one of E matrices; those that
 ///                                no row chose may not be read
 ///   bias, residual, inplace      what is added; residual in the memory of y
@@ -61,7 +63,7 @@ struct KernelProblem {
   int64_t m = 1, n = 64, k = 64;
   bool int8 = false, bias = false, residual = false, inplace = false;
   bool outlier = false;
-  std::string isa = "avx512vnni";
+  std::string isa = "avx512vnni", cpu;
   int threads = 1;
   /// Matrices of a batch; 0: one weight.
   int64_t experts = 0;
@@ -79,6 +81,9 @@ struct KernelProblem {
   /// Whether one compiled kernel serves both: sizes, seed, threads and
   /// activations are its arguments.
   bool hasKernelOf(const KernelProblem &other) const;
+
+  /// The row of `isa`, tuned.
+  const codegen::IsaRow &getRow() const;
 
   /// Fails with a message that names the word.
   static llvm::Expected<KernelProblem> parse(llvm::StringRef text);

@@ -32,6 +32,19 @@ TEST(Target, IsTheMostCapableRowOfACpu) {
   EXPECT_EQ(getRow("aarch64=neoverse-n2"), "i8mm");
 }
 
+TEST(Target, IsTunedForItsCpu) {
+  llvm::Expected<Target> zen = chooseTarget("x86-64=znver4");
+  llvm::Expected<Target> other = chooseTarget("x86-64=sapphirerapids");
+  ASSERT_TRUE(zen && other);
+  EXPECT_EQ(zen->row, &tuneRow(*findIsaRow("avx512vnni"), "znver5"));
+  EXPECT_NE(zen->row, other->row);
+  EXPECT_NE(zen->row->getPrefetch(4).asInt, other->row->getPrefetch(4).asInt);
+  EXPECT_EQ(zen->row->dot4, other->row->dot4);
+  llvm::Expected<Target> older = chooseTarget("x86-64=znver3");
+  ASSERT_TRUE((bool)older);
+  EXPECT_EQ(older->row, findIsaRow("avx2"));
+}
+
 TEST(Target, WithoutACpuIsTheLeastRowOfAnotherArchitecture) {
   EXPECT_EQ(getRow("wasm32"), "wasm-simd128");
   EXPECT_EQ(getRow("wasm32=generic", "+simd128"),

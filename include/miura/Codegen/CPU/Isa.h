@@ -80,11 +80,11 @@ struct IsaRow {
   /// as its entries need.
   mlir::Value (*lookup)(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange table,
                         mlir::Value lanes);
-  /// `fill`, with the bytes whose bit is set in the integer `mask` replaced by
-  /// the first bytes of `bytes`, in order. Null where there is no such
+  /// The first bytes of `bytes`, in order, where the integer `mask` has bits
+  /// that are set, and zeros elsewhere. Null where there is no such
   /// instruction.
   mlir::Value (*expand)(mlir::ImplicitLocOpBuilder &b, mlir::Value bytes,
-                        mlir::Value fill, mlir::Value mask);
+                        mlir::Value mask);
   /// Of four vectors of pruned codes, how many are stored whole: those that
   /// would take longer to expand than to read from memory.
   unsigned wholeVectors;
@@ -112,6 +112,10 @@ llvm::ArrayRef<IsaRow> getIsaRows();
 /// The row of this name, or null.
 const IsaRow *findIsaRow(llvm::StringRef name);
 
+/// `row` with the numbers that were measured on cpus like `cpu` (LLVM's name):
+/// what one maker's memory system likes slows another's down.
+const IsaRow &tuneRow(const IsaRow &row, llvm::StringRef cpu);
+
 /// What to compile for: a row, and LLVM's triple, cpu and features for the
 /// target machine.
 struct Target {
@@ -131,8 +135,8 @@ struct Target {
 /// of this machine's architecture, "host". Without a name it is this machine's
 /// cpu, or the least row of another architecture. The row is the most capable
 /// one whose features the cpu with `features` (LLVM's form, "+avx2,-avx512f")
-/// has. What is unknown, or a cpu below every row, is an error that lists what
-/// is known.
+/// has, tuned for it. What is unknown, or a cpu below every row, is an error
+/// that lists what is known.
 llvm::Expected<Target> chooseTarget(llvm::StringRef text,
                                     llvm::StringRef features = "");
 

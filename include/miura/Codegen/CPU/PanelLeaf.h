@@ -146,12 +146,21 @@ public:
                                                    mlir::Value offset) const {
     return {};
   }
+  /// Vectors that decoding needs of a block's scales and zeros, or of its
+  /// rows', which start at `parameters`: often none.
+  virtual llvm::SmallVector<mlir::Value>
+  emitBlockVectors(KernelBuilder &b, mlir::Value memory,
+                   mlir::Value parameters) const {
+    return {};
+  }
   /// Decodes the groups [firstGroup, firstGroup + groupCount) of the unit at
   /// byte `offset` of `memory`, and moves `state` on to the next unit.
+  /// `blockVectors` are those of its block.
   virtual UnitVectors
   emitUnit(KernelBuilder &b, const PanelLayout &layout, mlir::Value memory,
            mlir::Value offset, unsigned firstGroup, unsigned groupCount,
-           PanelAs as, llvm::MutableArrayRef<mlir::Value> state) const = 0;
+           PanelAs as, mlir::ValueRange blockVectors,
+           llvm::MutableArrayRef<mlir::Value> state) const = 0;
   /// The scales (f32) of group g whose scale bytes start at `offset` (a
   /// block's or a panel's tail's).
   virtual mlir::Value emitScale(KernelBuilder &b, mlir::Value memory,
