@@ -292,8 +292,10 @@ ReferenceFunction::compile(ModuleOp original, StringRef name) {
   if (!machine)
     return fail(machine.takeError());
   std::string entry = "_mlir__mlir_ciface_" + impl.name;
+  // The engine owns the machine by the time it asks.
+  llvm::TargetMachine &target = **machine;
   auto transformer = [&](llvm::Module *llvmModule) {
-    optimize(*llvmModule, entry, **machine);
+    optimize(*llvmModule, entry, target);
     return llvm::Error::success();
   };
   ExecutionEngineOptions options;
