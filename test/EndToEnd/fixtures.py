@@ -66,9 +66,9 @@ norm, ‖a − b‖₂ / ‖b‖₂, through generated kernels and through the r
 compilation. What a model raises to stands beside it; *kept* are nodes of the file that no model op stands for and that run as loops. A model without a
 column of kernels is refused by `miura compile`, for the reason given; `miura run --reference` still runs it.
 
-Where an error is above 1e-4, the file's numbers are rounded on the way: in fp16 after every node (ours are carried in f32, so a token of a padded
-batch that sees nothing, and whose scores fp16 made equal, differs by more), by static or dynamic quantization of activations, where a sum in another
-order may fall on the next code, or by ONNX Runtime, which rounds activations of products with block-wise weights although the file does not say so.
+Where an error is above 1e-4, the file's numbers are rounded on the way: in fp16 after every node, where ours are carried in f32; by static or dynamic
+quantization of activations, where a sum in another order may fall on the next code; or by ONNX Runtime, which rounds activations of products with
+block-wise weights although the file does not say so.
 
 """
 
