@@ -47,8 +47,11 @@ enum {
   YIELDS = 256,
   /* Runs of thread 0 alone before the team is tried again, the first time and
    * at most. */
-  FEWEST_ALONE = 8,
-  MOST_ALONE = 256
+  FEWEST_ALONE = 32,
+  MOST_ALONE = 256,
+  /* Nanoseconds between two runs after which the others sleep, and waking them
+   * takes longer than a small model's step: that says nothing. */
+  STILL_AWAKE = 200000
 };
 
 /* A line each, so that a thread that spins on one does not disturb the other.
@@ -67,6 +70,7 @@ struct miura_team {
   int alone;  /* runs that are left to thread 0 */
   int next_alone;
   int64_t waited; /* by thread 0 in this run, beyond spinning, in ns */
+  int64_t ended;  /* when the team's last run did */
   int most_spins;
   atomic_int spins;
   atomic_int stop;
@@ -244,7 +248,11 @@ void miura_team_run(miura_team *team, miura_team_function function,
   function(argument, (int64_t)(intptr_t)team, 0, team->threads);
   barrier(team);
   /* Its own part of the work took what it did not wait; alone it has all. */
-  int64_t took = now() - begin;
+  int64_t end = now(), took = end - begin;
+  int were_awake = begin - team->ended < STILL_AWAKE;
+  team->ended = end;
+  if (!were_awake)
+    return;
   if (team->waited * team->threads > took * (team->threads - 1)) {
     team->alone = team->next_alone;
     team->next_alone =
