@@ -5,11 +5,12 @@
 Each one is verified while it is made, run by kernels on the inputs of SET and compared with the oracle, which reads the same bundle and decodes its weights
 by their definitions; with a tokenizer it is also evaluated and generates. MODEL may be of any kind that `miura compress` takes. SET is a folder of inputs, or a
 number of tokens with which a decoder that takes ids, mask, positions and caches is run. Prints what fails and exits with 1 if anything does. --every N takes
-every N-th composition, for a test of sensible length."""
+every N-th composition, for a test of sensible length; --random N draws N, with steps, options and order that nobody chose, from --seed."""
 import argparse
 import itertools
 import json
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -40,6 +41,34 @@ def compositions(of):
                 yield "+".join(names), ",".join(f[n] for f, n in zip(families, names))
 
 
+def draw_prune(rng):
+    m = rng.choice((2, 4, 7, 8, 16, 32))
+    return rng.choice((
+        f"miura-prune-magnitude{{sparsity={rng.choice((0.1, 0.3, 0.5, 0.7, 0.9, 0.97))} scope={rng.choice(('row', 'tensor'))}}}",
+        f"miura-prune-magnitude{{n={rng.randrange(1, m)} m={m}}}",
+        f"miura-prune-magnitude{{sparsity={rng.choice((0.25, 0.5, 0.8))} block={rng.choice((1, 2, 4, 8))},{rng.choice((1, 2, 4, 8, 16))}}}",
+    ))
+
+
+def draw_quantize(rng):
+    return (
+        f"miura-quantize-rtn{{bits={rng.randrange(2, 9)} block-size={rng.choice((-1, 0, 8, 16, 32, 48, 64))} "
+        f"symmetric={rng.choice(('true', 'false'))} scale-type={rng.choice(('f16', 'f32'))}}}"
+    )
+
+
+def draw_factorize(rng):
+    size = rng.choice((f"rank={rng.choice((1, 2, 3, 5, 8, 12))}", f"energy={rng.choice((0.3, 0.6, 0.9))}", f"bytes={rng.choice((600, 1500, 4000))}"))
+    return f"miura-factorize-{rng.choice(('svd', 'residual'))}{{{size} type={rng.choice(('f16', 'f32'))}}}"
+
+
+def draw_compositions(number, seed):
+    rng = random.Random(seed)
+    for i in range(number):
+        passes = ",".join(rng.choice((draw_prune, draw_quantize, draw_factorize))(rng) for _ in range(rng.choice((1, 2, 2, 3, 3, 4))))
+        yield passes, passes
+
+
 def write_numbers(path, shape, code, numbers):
     """An .npy file of format 1.0."""
     header = f"{{'descr': '{code}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
@@ -68,6 +97,8 @@ def main():
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--random", type=int)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tokenizer")
     parser.add_argument("--prompt", default="Once upon a time")
     parser.add_argument("--rtol", default="2e-5")
@@ -84,11 +115,13 @@ def main():
         return done.stdout
 
     tried, failed = 0, 0
-    names = [c for of in args.of for c in compositions(of)]
+    if args.random:
+        names = [*draw_compositions(args.random, args.seed)]
+    else:
+        names = [c for of in args.of for c in compositions(of)]
     for name, passes in names[args.first::args.every]:
         if args.only and name not in args.only:
             continue
-        tried += 1
         bundle, case = work / "model.miura", work / "set"
         for old in (bundle, case, work / "compiled"):
             shutil.rmtree(old, ignore_errors=True)
@@ -112,7 +145,12 @@ def main():
                 result = json.loads(run("generate", bundle, "--prompt", args.prompt, "--tokens", 4, "--json", "--quiet"))
                 if len(result["tokens"]) != 4:
                     raise RuntimeError(f"generate: {result}")
+            tried += 1
         except RuntimeError as error:
+            # What was drawn need not fit any layer of the model.
+            if args.random and "no layer fits" in str(error):
+                continue
+            tried += 1
             failed += 1
             print(f"{name}: {error}", flush=True)
     print(f"{tried} compositions, {failed} failed")

@@ -179,9 +179,10 @@ FailureOr<PackOperand> Packer::getSource(Value value, Location loc,
   if (!elements)
     return emitError(loc, "expects a weight or a constant to pack");
   ArrayRef<char> raw = elements.getRawData();
-  int64_t bytes = getStoredBytes(type);
-  if (elements.isSplat() || static_cast<int64_t>(raw.size()) != bytes) {
-    // Narrow elements stand in bytes here, and in a bit stream in a file.
+  // Narrow elements stand in bytes here, and in a bit stream in a file; rows
+  // of two such streams can be as long as bytes.
+  bool isNarrow = type.getElementTypeBitWidth() % 8 != 0;
+  if (elements.isSplat() || isNarrow) {
     if (type.getElementTypeBitWidth() <= 32)
       storage = writeHostTensor(readConstant(elements));
     else // 64-bit splat

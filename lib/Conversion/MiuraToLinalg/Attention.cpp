@@ -123,13 +123,17 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
           position = b.addIndex(b.toIndex(b.extract(a.lengths, {i[0]})), i[2]);
         else
           position = b.addIndex(offset, i[2]);
-        if (a.causal)
-          conditions.push_back(arith::CmpIOp::create(
-              b, arith::CmpIPredicate::sle, key, position));
-        if (a.window != 0)
-          conditions.push_back(arith::CmpIOp::create(
+        if (a.causal) {
+          before = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, key,
+                                         position);
+          conditions.push_back(before);
+        }
+        if (a.window != 0) {
+          inWindow = arith::CmpIOp::create(
               b, arith::CmpIPredicate::sgt, b.addIndex(key, b.index(a.window)),
-              position));
+              position);
+          conditions.push_back(inWindow);
+        }
         Value hidden =
             a.hidden ? b.add(s, b.constant(f32, *a.hidden)) : minusInfinity;
         if (!conditions.empty()) {

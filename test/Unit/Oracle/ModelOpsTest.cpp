@@ -286,6 +286,37 @@ TEST_F(OracleTest, AttentionWithPaddingAndRowsThatSeeNothing) {
   });
 }
 
+/// A number that hides, small enough to leave every score its part; what window
+/// and padding hide both, and what comes after the query, is gone.
+TEST_F(OracleTest, AttentionHiddenOnce) {
+  HostArray q = randomFloats({2, 2, 5, 8}), k = randomFloats({2, 2, 5, 8}),
+            v = randomFloats({2, 2, 5, 8});
+  HostArray padding = integers({2, 5}, {1, 1, 1, 1, 1, 0, 0, 1, 1, 1});
+  for (int64_t window : {0, 2}) {
+    auto y = run(R"(
+      func.func @f(%q: tensor<?x2x?x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x8xf32>,
+                   %p: tensor<?x?xi64>) -> tensor<?x2x?x8xf32> {
+        %y = miura.attention %q, %k, %v padding %p : tensor<?x?xi64> scale 0.5 causal
+          {hidden = -3.0, hidden_once, window = )" +
+                     std::to_string(window) + R"( : i64}
+          : tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32> -> tensor<?x2x?x8xf32>
+        return %y : tensor<?x2x?x8xf32>
+      })",
+                 {q, k, v, padding});
+    ASSERT_EQ(y.size(), 1u);
+    expectNear(y[0], kTolerance, [&](int64_t flat) {
+      return attend(q, k, v, flat, 0.5, 0,
+                    [&](int64_t b, int64_t, int64_t i, int64_t j) {
+                      bool isShown = at(padding, {b, j}) != 0;
+                      bool isInWindow = window == 0 || j > i - window;
+                      if (j > i || (!isShown && !isInWindow))
+                        return -kInfinity;
+                      return isShown && isInWindow ? 0 : -3.0;
+                    });
+    });
+  }
+}
+
 TEST_F(OracleTest, AttentionWithMasks) {
   HostArray q = randomFloats({2, 2, 3, 8}), k = randomFloats({2, 1, 5, 8}),
             v = randomFloats({2, 1, 5, 8});
