@@ -129,9 +129,9 @@ static Value lowerAttention(LinalgBuilder &b, AttentionParts a, Type element) {
           conditions.push_back(before);
         }
         if (a.window != 0) {
-          inWindow = arith::CmpIOp::create(
-              b, arith::CmpIPredicate::sgt, b.addIndex(key, b.index(a.window)),
-              position);
+          inWindow = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt,
+                                           b.addIndex(key, b.index(a.window)),
+                                           position);
           conditions.push_back(inWindow);
         }
         Value hidden =
