@@ -38,10 +38,10 @@ struct MiuraToLinalgPass
     populateMiuraModelToLinalgPatterns(converter, patterns);
     populateMiuraSessionToLinalgPatterns(converter, patterns);
     target.addIllegalOp<LinearOp, ExpertLinearOp, EmbeddingOp, TakeRowsOp,
-                        PositionsOp, TakeNewOp, RmsNormOp, LayerNormOp,
-                        SplitHeadsOp, MergeHeadsOp, RopeOp, AttentionOp, SiluOp,
-                        GeluOp, FakeQuantizeOp, SoftmaxOp, CacheAppendOp,
-                        CachedAttentionOp, TakeLastOp>();
+                        PositionsOp, LinearBiasOp, TakeNewOp, RmsNormOp,
+                        LayerNormOp, SplitHeadsOp, MergeHeadsOp, RopeOp,
+                        AttentionOp, SiluOp, GeluOp, FakeQuantizeOp, SoftmaxOp,
+                        CacheAppendOp, CachedAttentionOp, TakeLastOp>();
     // What a kernel computes is emitted by code generation.
     target.addLegalOp<KernelOp>();
     target.markOpRecursivelyLegal<KernelOp>();

@@ -198,6 +198,25 @@ struct LowerPositions : Lowering<PositionsOp> {
   }
 };
 
+struct LowerLinearBias : Lowering<LinearBiasOp> {
+  using Lowering::Lowering;
+  Value lower(LinearBiasOp op, Adaptor operands,
+              LinalgBuilder &b) const override {
+    ArrayRef<float> numbers = op.getSlopes();
+    Type f32 = b.getF32Type();
+    Value slopes = arith::ConstantOp::create(
+        b, DenseElementsAttr::get(
+               RankedTensorType::get({(int64_t)numbers.size()}, f32), numbers));
+    return b.generate(f32,
+                      {b.index(1), b.index(numbers.size()), b.index(1),
+                       b.dim(operands.getKeys(), 2)},
+                      [&](LinalgBuilder &b, ValueRange i) -> Value {
+                        return b.mul(b.extract(slopes, {i[1]}),
+                                     b.convert(i[3], f32));
+                      });
+  }
+};
+
 struct LowerTakeNew : Lowering<TakeNewOp> {
   using Lowering::Lowering;
   Value lower(TakeNewOp op, Adaptor operands, LinalgBuilder &b) const override {
@@ -461,9 +480,9 @@ void populateAttentionPatterns(const TypeConverter &converter,
 void miura::populateMiuraModelToLinalgPatterns(const TypeConverter &converter,
                                                RewritePatternSet &patterns) {
   patterns.add<LowerLinear, LowerExpertLinear, LowerEmbedding, LowerTakeRows,
-               LowerPositions, LowerTakeNew, LowerRmsNorm, LowerLayerNorm,
-               LowerSplitHeads, LowerMergeHeads, LowerRope, LowerSilu,
-               LowerFakeQuantize, LowerGelu, LowerSoftmax>(
+               LowerPositions, LowerLinearBias, LowerTakeNew, LowerRmsNorm,
+               LowerLayerNorm, LowerSplitHeads, LowerMergeHeads, LowerRope,
+               LowerSilu, LowerFakeQuantize, LowerGelu, LowerSoftmax>(
       converter, patterns.getContext());
   detail::populateAttentionPatterns(converter, patterns);
 }

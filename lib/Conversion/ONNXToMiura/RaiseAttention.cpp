@@ -117,8 +117,20 @@ bool Raiser::resolveMasks(const AttentionParts &parts, MaskForm &form,
     }
     if (kept || mask.negated)
       return false;
+    // What a score is cut to at the bottom would move with what is left out.
+    bool isCut = parts.lowest > -1e30;
+    if (auto heads = getInteger(parts.shape[1]);
+        heads && element && mask.isAdditive() && !isCut && form.slopes.empty())
+      if (auto slopes = getSlopes(element, own, *heads)) {
+        for (float &slope : *slopes)
+          slope *= mask.factor;
+        form.slopes = std::move(*slopes);
+        continue;
+      }
     kept = &mask;
   }
+  if (kept && !form.slopes.empty())
+    return false;
   // A query that sees no key: there is none where all see themselves; else the
   // file gives zeros (a NaN replaced), or the softmax of all scores with the
   // finite number that hides them. One that takes their place makes them equal,
@@ -289,6 +301,14 @@ Value Raiser::makeAttention(const AttentionParts &parts, Type element,
   if (kept && !operand)
     return {};
   builder.setInsertionPoint(before);
+  if (!form.slopes.empty()) {
+    Shape bias{context.integer(1), parts.shape[1], context.integer(1),
+               parts.shape[3]};
+    operand = LinearBiasOp::create(builder, before->getLoc(),
+                                   getType(bias, builder.getF32Type()),
+                                   parts.key, form.slopes);
+    analysis.setShape(operand, bias);
+  }
   Shape attended{parts.shape[0], parts.shape[1], parts.shape[2],
                  analysis.getShape(parts.value)->back()};
   Value attention = AttentionOp::create(

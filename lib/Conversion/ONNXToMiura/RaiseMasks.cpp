@@ -9,7 +9,8 @@
 /// What a mask says of key j for query i is an expression of the two, of sizes
 /// and of input elements. Of its conjuncts, j at or before i's position is
 /// causal, j less than w behind is a window, and an input that is not 0 at (b,
-/// j) is padding.
+/// j) is padding. Of a sum, a softmax sees only what grows with j, by a slope
+/// per head (ALiBi).
 ///
 //===----------------------------------------------------------------------===//
 
@@ -43,6 +44,12 @@ bool Raiser::classifyMask(Expr condition, Expr b, Expr i, Expr j,
     Expr element = c;
     if (c->kind == Kind::Not && c->operands[0]->kind == Kind::Zero)
       element = getScaledAtom(c->operands[0]->operands[0]).second;
+    else if (c->kind == Kind::Zero) {
+      // What is not 0 is 1.
+      auto [one, atom] =
+          getScaledAtom(context.add(c->operands[0], context.integer(1)));
+      element = one == 1 ? atom : nullptr;
+    }
     if (element && element->kind == Kind::Element &&
         element->operands.size() == 2 && element->operands[0] == b &&
         element->operands[1] == j &&
@@ -74,4 +81,50 @@ Expr Raiser::getVisible(Expr mask, bool strict) {
   if (std::isinf(*k) ? *k < 0 : (!strict && *k <= -1e4))
     return context.boolean(false);
   return nullptr;
+}
+
+std::optional<SmallVector<float>>
+Raiser::getSlopes(Expr element, ArrayRef<Expr> at, int64_t heads) {
+  if (element->kind != Kind::Poly)
+    return std::nullopt;
+  Expr j = getScaledAtom(at[3]).second;
+  if (!j)
+    return std::nullopt;
+  SmallVector<float> slopes(heads);
+  for (int64_t head = 0; head < heads; ++head) {
+    double slope = 0;
+    for (const Term &term : element->terms) {
+      double factor = term.coefficient;
+      unsigned count = 0;
+      for (Expr atom : term.atoms) {
+        if (atom == j)
+          ++count;
+        else if (mentions(atom, j))
+          return std::nullopt;
+      }
+      if (count == 0)
+        continue;
+      if (count > 1)
+        return std::nullopt;
+      for (Expr atom : term.atoms) {
+        if (atom == j)
+          continue;
+        // A number of the file's, which differs by head only.
+        if (atom->kind != Kind::Element)
+          return std::nullopt;
+        Indices indices;
+        for (Expr index : atom->operands)
+          indices.push_back(
+              context.substitute(index, at[1], context.integer(head)));
+        std::optional<double> k =
+            getConstant(analysis.getElement(atom->tensor, indices));
+        if (!k)
+          return std::nullopt;
+        factor *= *k;
+      }
+      slope += factor;
+    }
+    slopes[head] = slope;
+  }
+  return slopes;
 }

@@ -7,8 +7,9 @@
 ///
 /// \file
 /// Some files keep the mask of their longest context as a table and slice it.
-/// Such a table says of i and j only whether j − i lies in a range; with that
-/// known, a slice of it is a condition like any other.
+/// Such a table says of i and j only whether j − i lies in a range, or of each
+/// head by how much a score grows from key to key (ALiBi); with that known, a
+/// slice of it is a condition, or a sum, like any other.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -50,6 +51,21 @@ findBand(ArrayRef<float> table, int64_t rows, int64_t columns) {
   return band;
 }
 
+/// Whether each row of a table grows evenly, up to the rounding of its numbers.
+static bool isLinear(ArrayRef<float> table, int64_t columns) {
+  bool grows = false;
+  for (size_t row = 0; row < table.size(); row += columns) {
+    double first = table[row], last = table[row + columns - 1];
+    double slope = (last - first) / (columns - 1);
+    double most = std::max(std::abs(first), std::abs(last));
+    grows |= slope != 0;
+    for (int64_t j = 0; j < columns; ++j)
+      if (!(std::abs(first + slope * j - table[row + j]) <= 0x1p-22 * most))
+        return false;
+  }
+  return grows;
+}
+
 void Raiser::readTables() {
   int64_t longest = INT64_MAX;
   for (Operation &op : func.getBody().front()) {
@@ -61,8 +77,9 @@ void Raiser::readTables() {
       continue;
     int64_t columns = type.getShape().back();
     int64_t rows = type.getDimSize(type.getRank() - 2);
-    if (rows < 2 || columns < 2 || type.getNumElements() != rows * columns)
+    if (columns < 2 || type.getNumElements() < 2 * columns)
       continue;
+    bool isMatrix = type.getNumElements() == rows * columns;
     // Numbers are looked at only where a part is cut out of them, as it is of
     // no matrix.
     bool isCut = llvm::any_of(value.getUsers(), [](Operation *user) {
@@ -83,10 +100,14 @@ void Raiser::readTables() {
     if (!table->isFloat())
       table->floats.assign(table->ints.begin(), table->ints.end());
     if (std::optional<TensorAnalysis::Band> band =
-            findBand(table->floats, rows, columns)) {
+            isMatrix ? findBand(table->floats, rows, columns) : std::nullopt) {
       analysis.setBand(value, *band);
-      longest = std::min(longest, columns);
+    } else if (columns > 2 && isLinear(table->floats, columns)) {
+      analysis.setLinear(value);
+    } else {
+      continue;
     }
+    longest = std::min(longest, columns);
   }
   if (longest != INT64_MAX)
     context.setLongest(longest);

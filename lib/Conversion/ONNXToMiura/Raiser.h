@@ -295,7 +295,13 @@ private:
     bool causal = false;
     int64_t window = 0;
     mlir::Value padding;
+    /// By how much each head's scores grow from key to key; empty: not at all.
+    llvm::SmallVector<float> slopes;
   };
+  /// The slopes per head of an element at (b, h, i, j) that is one times j and
+  /// what is the same for all keys; nothing where it is something else.
+  std::optional<llvm::SmallVector<float>>
+  getSlopes(Expr element, llvm::ArrayRef<Expr> at, int64_t heads);
   /// `condition` at (b, h, i, j); keysBefore = keys − queries. Conjuncts that
   /// are part of the closed form go into `form`; returns whether all are.
   bool classifyMask(Expr condition, Expr b, Expr i, Expr j, Expr keysBefore,

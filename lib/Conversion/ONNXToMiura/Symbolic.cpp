@@ -599,7 +599,7 @@ Expr Context::select(Expr condition, Expr a, Expr b) {
 // Substitution and bounds
 //===----------------------------------------------------------------------===//
 
-static bool mentions(Expr a, Expr symbol) {
+bool miura::symbolic::mentions(Expr a, Expr symbol) {
   if (a == symbol)
     return true;
   for (Expr e : a->operands)
@@ -681,13 +681,22 @@ bool Context::provesNotNegative(Expr a) {
     return false;
   // Sums of products of what is not negative.
   auto isNotNegative = [&](Expr e) {
+    auto proves = [&](Expr operand) { return provesNotNegative(operand); };
     return e->kind == Kind::Symbol ||
-           (e->kind == Kind::FloorDiv && provesNotNegative(e->operands[0]));
+           (e->kind == Kind::FloorDiv && proves(e->operands[0])) ||
+           (e->kind == Kind::Max && llvm::any_of(e->operands, proves)) ||
+           (e->kind == Kind::Min && llvm::all_of(e->operands, proves));
   };
   if (llvm::all_of(a->terms, [&](const Term &t) {
         return t.coefficient >= 0 && llvm::all_of(t.atoms, isNotNegative);
       }))
     return true;
+  // No length exceeds the longest.
+  if (longest)
+    for (const Term &t : a->terms)
+      if (Expr bound = constant(t.coefficient, false);
+          t.atoms.empty() && isWithin(sub(bound, a), bound))
+        return true;
   // Each round replaces the atom that was made last, whose bounds mention
   // only older ones.
   SmallVector<Term, 1> terms = a->terms;

@@ -594,6 +594,24 @@ Expr TensorAnalysis::computeElement(Value value, ArrayRef<Expr> indices) {
     return context.select(inside, context.real(band->second.inside),
                           context.real(band->second.outside));
   }
+  if (linear.contains(value) && !getInteger(indices.back())) {
+    // From its first and its last column. In a dimension of size 1 there is but
+    // one index, however a slice computes it.
+    ArrayRef<int64_t> sizes =
+        cast<RankedTensorType>(value.getType()).getShape();
+    int64_t last = sizes.back() - 1;
+    Indices end(indices.begin(), indices.end());
+    for (auto [index, size] : llvm::zip(end, sizes))
+      if (size == 1)
+        index = context.integer(0);
+    end.back() = context.integer(0);
+    Expr first = getElement(value, end);
+    end.back() = context.integer(last);
+    Expr slope =
+        context.scale(context.sub(getElement(value, end), first), 1.0 / last);
+    return context.add(first,
+                       context.mul(slope, context.toFloat(indices.back())));
+  }
   DenseElementsAttr constant;
   if (matchPattern(def, m_Constant(&constant)))
     return getConstantElement(context, constant, indices);

@@ -67,3 +67,53 @@ func.func @hole(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor
   %y = miura.onnx_node "MatMul"(%p, %x) version(18) : (tensor<1x2x?x?xf32>, tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x2x?x4xf32>
   return %y : tensor<1x2x?x4xf32>
 }
+
+// -----
+
+// A table that grows evenly by head is a bias per key: where the slice of it
+// starts, a softmax does not see. What is masked is what is not 1.
+// CHECK-LABEL: func @slopes(
+// CHECK: %[[BIAS:.*]] = miura.linear_bias %{{.*}} slopes [5.000000e-01, 2.500000e-01] : tensor<1x2x?x4xf32> -> tensor<1x2x1x?xf32>
+// CHECK: miura.attention %{{.*}} mask %[[BIAS]] : tensor<1x2x1x?xf32> padding %{{.*}} : tensor<1x?xi64> scale 1.000000e+00 {
+func.func @slopes(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, %m: tensor<1x?xi64, #miura.dims<"", "t">>) -> tensor<1x2x?x4xf32> {
+  %table = arith.constant dense<[[[[-1.5, -1.0, -0.5, 0.0]], [[-0.75, -0.5, -0.25, 0.0]]]]> : tensor<1x2x1x4xf32>
+  %lowest = arith.constant dense<-3.40282347E+38> : tensor<f32>
+  %one = arith.constant dense<1> : tensor<i64>
+  %longest = arith.constant dense<4> : tensor<1xi64>
+  %end = arith.constant dense<9223372036854775807> : tensor<1xi64>
+  %axis = arith.constant dense<3> : tensor<1xi64>
+  %front = arith.constant dense<[1, 2]> : tensor<2xi64>
+  %t = miura.onnx_node "Shape"(%x) {start = 2 : si64, end = 3 : si64} version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor<1xi64>
+  %start = miura.onnx_node "Sub"(%longest, %t) version(18) : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %bias = miura.onnx_node "Slice"(%table, %start, %end, %axis) version(18) : (tensor<1x2x1x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x2x1x?xf32>
+  %is = miura.onnx_node "Equal"(%m, %one) version(18) : (tensor<1x?xi64, #miura.dims<"", "t">>, tensor<i64>) -> tensor<1x?xi1>
+  %c = miura.onnx_node "Unsqueeze"(%is, %front) version(18) : (tensor<1x?xi1>, tensor<2xi64>) -> tensor<1x1x1x?xi1>
+  %k = miura.onnx_node "Transpose"(%x) {perm = array<i64: 0, 1, 3, 2>} version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x2x4x?xf32>
+  %s = miura.onnx_node "MatMul"(%x, %k) version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, tensor<1x2x4x?xf32>) -> tensor<1x2x?x?xf32>
+  %sb = miura.onnx_node "Add"(%s, %bias) version(18) : (tensor<1x2x?x?xf32>, tensor<1x2x1x?xf32>) -> tensor<1x2x?x?xf32>
+  %sc = miura.onnx_node "Where"(%c, %sb, %lowest) version(18) : (tensor<1x1x1x?xi1>, tensor<1x2x?x?xf32>, tensor<f32>) -> tensor<1x2x?x?xf32>
+  %p = miura.onnx_node "Softmax"(%sc) {axis = -1 : si64} version(18) : (tensor<1x2x?x?xf32>) -> tensor<1x2x?x?xf32>
+  %y = miura.onnx_node "MatMul"(%p, %x) version(18) : (tensor<1x2x?x?xf32>, tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x2x?x4xf32>
+  return %y : tensor<1x2x?x4xf32>
+}
+
+// -----
+
+// A table that bends is not.
+// CHECK-LABEL: func @bent(
+// CHECK-NOT: miura.linear_bias
+func.func @bent(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x2x?x4xf32> {
+  %table = arith.constant dense<[[[[-1.5, -1.0, -0.5, 0.0]], [[-0.75, -0.5, -0.375, 0.0]]]]> : tensor<1x2x1x4xf32>
+  %longest = arith.constant dense<4> : tensor<1xi64>
+  %end = arith.constant dense<9223372036854775807> : tensor<1xi64>
+  %axis = arith.constant dense<3> : tensor<1xi64>
+  %t = miura.onnx_node "Shape"(%x) {start = 2 : si64, end = 3 : si64} version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor<1xi64>
+  %start = miura.onnx_node "Sub"(%longest, %t) version(18) : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %bias = miura.onnx_node "Slice"(%table, %start, %end, %axis) version(18) : (tensor<1x2x1x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x2x1x?xf32>
+  %k = miura.onnx_node "Transpose"(%x) {perm = array<i64: 0, 1, 3, 2>} version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x2x4x?xf32>
+  %s = miura.onnx_node "MatMul"(%x, %k) version(18) : (tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, tensor<1x2x4x?xf32>) -> tensor<1x2x?x?xf32>
+  %sb = miura.onnx_node "Add"(%s, %bias) version(18) : (tensor<1x2x?x?xf32>, tensor<1x2x1x?xf32>) -> tensor<1x2x?x?xf32>
+  %p = miura.onnx_node "Softmax"(%sb) {axis = -1 : si64} version(18) : (tensor<1x2x?x?xf32>) -> tensor<1x2x?x?xf32>
+  %y = miura.onnx_node "MatMul"(%p, %x) version(18) : (tensor<1x2x?x?xf32>, tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>) -> tensor<1x2x?x4xf32>
+  return %y : tensor<1x2x?x4xf32>
+}

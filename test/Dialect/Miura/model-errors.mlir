@@ -54,6 +54,14 @@ func.func @new_tokens(%m: tensor<?x?xi64>, %ids: tensor<?x3xi64>) {
 
 // -----
 
+func.func @biases(%k: tensor<?x2x5x4xf32>) -> tensor<1x3x1x5xf32> {
+  // expected-error @below {{'miura.linear_bias' op expects dimension 1 of the result to be 2}}
+  %y = miura.linear_bias %k slopes [0.25, 0.5] : tensor<?x2x5x4xf32> -> tensor<1x3x1x5xf32>
+  return %y : tensor<1x3x1x5xf32>
+}
+
+// -----
+
 func.func @signless_code(%x: tensor<4xf32>) {
   // expected-error @below {{expects codes of 2 to 16 bits with or without a sign, as ui8, but got 'i8'}}
   %y = miura.fake_quantize %x to <i8, scale = 1.0 : f32, zero = 0> : tensor<4xf32>

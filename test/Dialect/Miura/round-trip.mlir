@@ -48,6 +48,8 @@ func.func @positions(%ids: tensor<?x?xi64>, %past: tensor<?x2x?x4xf32>, %table: 
   %p = miura.positions %ids : tensor<?x?xi64> -> tensor<?x?xi64>
   // CHECK: miura.positions %{{.*}} after %{{.*}} : tensor<?x2x?x4xf32> : tensor<?x?xi64> -> tensor<?x?xi64>
   %q = miura.positions %ids after %past : tensor<?x2x?x4xf32> : tensor<?x?xi64> -> tensor<?x?xi64>
+  // CHECK: miura.linear_bias %{{.*}} slopes [2.500000e-01, 5.000000e-01] : tensor<?x2x?x4xf32> -> tensor<1x2x1x?xf32>
+  %b = miura.linear_bias %past slopes [0.25, 0.5] : tensor<?x2x?x4xf32> -> tensor<1x2x1x?xf32>
   // CHECK: miura.take_new %{{.*}} for %{{.*}} : tensor<?x?xi64>, tensor<?x?xi64> -> tensor<?x?xi64>
   %n = miura.take_new %mask for %ids : tensor<?x?xi64>, tensor<?x?xi64> -> tensor<?x?xi64>
   // CHECK: miura.take_new %{{.*}} for %{{.*}} at %{{.*}} : tensor<?xi64> : tensor<?x?xi64>, tensor<?x?xi64> -> tensor<?x?xi64>

@@ -317,6 +317,20 @@ TEST_F(OracleTest, AttentionHiddenOnce) {
   }
 }
 
+TEST_F(OracleTest, LinearBias) {
+  auto y = run(R"(
+    func.func @f(%k: tensor<?x2x?x4xf32>) -> tensor<1x2x1x?xf32> {
+      %y = miura.linear_bias %k slopes [0.25, -3.0] : tensor<?x2x?x4xf32> -> tensor<1x2x1x?xf32>
+      return %y : tensor<1x2x1x?xf32>
+    })",
+               {zeros({3, 2, 7, 4}, Float32Type::get(&context))});
+  ASSERT_EQ(y.size(), 1u);
+  ASSERT_EQ(y[0].getNumElements(), 14);
+  expectNear(y[0], 0, [&](int64_t flat) {
+    return (flat < 7 ? 0.25 : -3.0) * double(flat % 7);
+  });
+}
+
 TEST_F(OracleTest, AttentionWithMasks) {
   HostArray q = randomFloats({2, 2, 3, 8}), k = randomFloats({2, 1, 5, 8}),
             v = randomFloats({2, 1, 5, 8});

@@ -164,6 +164,8 @@ private:
   std::unordered_map<std::string, Expr> aliases;
 };
 
+/// Whether `symbol` stands anywhere in `a`.
+bool mentions(Expr a, Expr symbol);
 /// The value of a constant number.
 std::optional<double> getConstant(Expr a);
 std::optional<int64_t> getInteger(Expr a);

@@ -67,6 +67,8 @@ public:
     double inside = 1, outside = 0;
   };
   void setBand(mlir::Value value, const Band &band) { bands[value] = band; }
+  /// Says that a stored table grows evenly along its last dimension.
+  void setLinear(mlir::Value value) { linear.insert(value); }
 
   /// Whether no element is zero or false, for sure.
   bool isNonZero(mlir::Value value);
@@ -106,6 +108,7 @@ private:
   std::map<std::pair<void *, llvm::SmallVector<Expr, 4>>, Expr> elements;
   llvm::DenseSet<mlir::Value> opaque;
   llvm::DenseMap<mlir::Value, Band> bands;
+  llvm::DenseSet<mlir::Value> linear;
   /// Sizes that met in a broadcast and differ.
   llvm::SmallVector<std::pair<Expr, Expr>> conflicts;
   /// Where slices end, and the sizes that they cut.

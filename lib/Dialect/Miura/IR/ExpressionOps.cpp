@@ -631,7 +631,7 @@ void miura::walkElementSources(ArrayRef<Value> values,
     f(value);
     Operation *op = value.getDefiningOp();
     auto node = dyn_cast_or_null<OnnxNodeOp>(op);
-    if (!op || isa<tensor::DimOp, PositionsOp>(op) ||
+    if (!op || isa<tensor::DimOp, PositionsOp, LinearBiasOp>(op) ||
         (node && node.hasStandardDomain() &&
          (node.getOpType() == "Shape" || node.getOpType() == "Size")))
       continue;

@@ -290,6 +290,18 @@ LogicalResult PositionsOp::verify() {
   return success();
 }
 
+LogicalResult LinearBiasOp::verify() {
+  auto keys = cast<RankedTensorType>(getKeys().getType());
+  auto result = getResult().getType();
+  if (failed(verifyRank(*this, "keys", keys, 4)) ||
+      failed(verifyRank(*this, "the result", result, 4)) ||
+      failed(verifyDim(*this, "the result", result, 0, 1)) ||
+      failed(verifyDim(*this, "the result", result, 1, getSlopes().size())) ||
+      failed(verifyDim(*this, "the result", result, 2, 1)))
+    return failure();
+  return verifyDim(*this, "the result", result, 3, keys.getDimSize(2));
+}
+
 LogicalResult TakeNewOp::verify() {
   auto input = cast<RankedTensorType>(getInput().getType());
   auto tokens = cast<RankedTensorType>(getTokens().getType());

@@ -360,6 +360,18 @@ LogicalResult SessionBuilder::rewriteStep(func::FuncOp step, bool lastOnly) {
     op.erase();
   });
   step.walk([&](TakeNewOp op) { op.getLengthsMutable().assign(lengths); });
+  // Caches are equally long, so one bias serves all layers.
+  step.walk([&](LinearBiasOp op) {
+    Value cache = argument(5);
+    builder.setInsertionPoint(op);
+    SmallVector<int64_t> shape(op.getResult().getType().getShape());
+    shape.back() = cast<RankedTensorType>(cache.getType()).getDimSize(2);
+    auto bias = LinearBiasOp::create(builder, op.getLoc(),
+                                     op.getResult().getType().clone(shape),
+                                     cache, op.getSlopesAttr());
+    op.replaceAllUsesWith(bias.getResult());
+    op.erase();
+  });
 
   // The layers of the copy, in the order of the model's.
   SmallVector<AttentionOp> attentions;

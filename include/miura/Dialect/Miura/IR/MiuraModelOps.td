@@ -170,6 +170,25 @@ def Miura_TakeNewOp : Miura_ModelOp<"take_new"> {
   let hasVerifier = 1;
 }
 
+def Miura_LinearBiasOp : Miura_ModelOp<"linear_bias"> {
+  let summary = "A mask that grows with the place of the key, by a slope per head";
+  let description = [{
+    `result[0, h, 0, j] = slopes[h] · j` for the keys of `keys`, a tensor
+    `batch × heads × keys × size` of which only the number of keys counts. In a
+    session they are the slots of a cache.
+
+    Attention with linear biases, Press et al. 2022 (ALiBi), section 3: there
+    the bias is `−slope · (i − j)`, but what is the same for all keys of a query
+    leaves a softmax as it is.
+  }];
+  let arguments = (ins AnyRankedTensor:$keys, DenseF32ArrayAttr:$slopes);
+  let results = (outs RankedTensorOf<[F32]>:$result);
+  let assemblyFormat = [{
+    $keys `slopes` $slopes attr-dict `:` type($keys) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
 def Miura_TakeRowsOp : Miura_ModelOp<"take_rows"> {
   let summary = "Rows of a small table by index";
   let description = [{
