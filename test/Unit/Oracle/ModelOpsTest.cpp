@@ -323,7 +323,7 @@ TEST_F(OracleTest, LinearBias) {
       %y = miura.linear_bias %k slopes [0.25, -3.0] : tensor<?x2x?x4xf32> -> tensor<1x2x1x?xf32>
       return %y : tensor<1x2x1x?xf32>
     })",
-               {zeros({3, 2, 7, 4}, Float32Type::get(&context))});
+               {zeros({3, 2, 7, 4}, mlir::Float32Type::get(&context))});
   ASSERT_EQ(y.size(), 1u);
   ASSERT_EQ(y[0].getNumElements(), 14);
   expectNear(y[0], 0, [&](int64_t flat) {
