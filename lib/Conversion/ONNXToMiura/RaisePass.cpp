@@ -113,9 +113,7 @@ Value Raiser::skipFloatCasts(Value value) {
   return value;
 }
 
-/// The module that `op` lies in: what import noted, else the name of the node,
-/// where that is a path (`/model/layers.0/self_attn/q_proj/MatMul`).
-static std::string readPath(OnnxNodeOp op) {
+std::string Raiser::readPath(OnnxNodeOp op) {
   StringRef path = getModulePath(op);
   if (!path.empty())
     return path.str();
@@ -301,6 +299,7 @@ LogicalResult Raiser::run() {
   // Products and norms first: what they make is opaque to the analysis, which
   // keeps the expressions of rotations and masks small.
   raiseRoundings();
+  raiseExpertLoops();
   raiseLinears();
   raiseExperts();
   raiseNorms();

@@ -45,6 +45,7 @@ private:
   void readTables();       // stored masks
   void raiseRoundings();   // activations of static quantization
   void expandFused();      // nodes that say several
+  void raiseExpertLoops(); // experts taken one by one
   void raiseLinears();     // MatMul, Gemm, Gather of weights
   void raiseNorms();       // RMSNorm, LayerNorm
   void raiseActivations(); // SiLU, GELU
@@ -64,6 +65,9 @@ private:
   /// All uses of `from` get `to`, which means the same.
   void replace(mlir::Value from, mlir::Value to);
   mlir::RankedTensorType getType(const Shape &shape, mlir::Type elementType);
+  /// The module that `op` lies in: what import noted, else the name of the
+  /// node, where that is a path (`/model/layers.0/self_attn/q_proj/MatMul`).
+  static std::string readPath(OnnxNodeOp op);
   /// An id not given yet.
   mlir::StringAttr makeId(mlir::Value weight, OnnxNodeOp use);
   /// Whether the value is stored in the file: a weight_data or a constant.
@@ -259,6 +263,9 @@ private:
                        mlir::ValueRange inputs,
                        llvm::ArrayRef<mlir::NamedAttribute> attributes,
                        mlir::Type element, Shape shape = {});
+
+  // RaiseExpertLoops.cpp
+  class ExpertLoop;
 
   // RaiseExperts.cpp
   void raiseExperts();

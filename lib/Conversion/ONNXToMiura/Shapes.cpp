@@ -281,9 +281,18 @@ std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
     return Shape{
         context.integer(std::max<int64_t>(0, clamp(end) - clamp(start)))};
   }
-  if (type == "NonZero") {
-    if (!isNonZero(input))
+  if (type == "OneHot") {
+    std::optional<SmallVector<int64_t>> depth = getIntegers(getInput(op, 1));
+    int64_t axis = axisOf(-1, rank + 1);
+    if (!depth || depth->size() != 1 || axis > rank)
       return std::nullopt;
+    Shape to = shape;
+    to.insert(to.begin() + axis, context.integer(depth->front()));
+    return to;
+  }
+  if (type == "NonZero") {
+    if (!isNonZero(input)) // a size of its own
+      return Shape{context.integer(rank), nullptr};
     Expr count = context.integer(1);
     for (Expr e : shape)
       count = context.mul(count, e);

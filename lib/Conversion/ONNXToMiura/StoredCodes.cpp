@@ -181,3 +181,25 @@ FailureOr<Value> StoredCodes::rewrite(Value stored, RankedTensorType type,
   }
   return makeWeight(stored, type, bytes);
 }
+
+FailureOr<Value> StoredCodes::stack(ArrayRef<Value> tensors) {
+  auto type = cast<RankedTensorType>(tensors.front().getType());
+  std::vector<uint8_t> bytes;
+  bytes.reserve(tensors.size() * getStoredBytes(type));
+  for (Value tensor : tensors) {
+    std::vector<uint8_t> storage;
+    if (tensor.getType() != type)
+      return failure();
+    auto from = read(tensor, storage);
+    if (failed(from))
+      return failure();
+    llvm::append_range(bytes, *from);
+  }
+  auto attr = getStore(module).putBytes(bytes, tensors.front().getLoc());
+  if (failed(attr))
+    return failure();
+  SmallVector<int64_t> shape{(int64_t)tensors.size()};
+  llvm::append_range(shape, type.getShape());
+  return makeWeight(tensors.front(),
+                    RankedTensorType::get(shape, type.getElementType()), *attr);
+}

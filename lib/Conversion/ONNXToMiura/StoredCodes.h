@@ -47,6 +47,9 @@ public:
                                        mlir::RankedTensorType type,
                                        llvm::StringRef how, Fill fill);
 
+  /// Equally shaped tensors as one, with a first dimension that counts them.
+  mlir::FailureOr<mlir::Value> stack(llvm::ArrayRef<mlir::Value> tensors);
+
 private:
   /// A weight of `bytes` that stands just behind `stored`.
   mlir::Value makeWeight(mlir::Value stored, mlir::RankedTensorType type,

@@ -807,6 +807,24 @@ Expr TensorAnalysis::computeElement(Value value, ArrayRef<Expr> indices) {
     }
     return result;
   }
+  if (type == "OneHot") {
+    std::optional<Shape> values = getElements(getInput(op, 2));
+    int64_t axis = getInt(op, "axis", -1);
+    if (axis < 0)
+      axis += at.size();
+    if (!values || values->size() != 2 || axis < 0 ||
+        axis >= (int64_t)at.size())
+      return nullptr;
+    // An index counts from the end where it is negative; those of a TopK do
+    // not, and no other is known to have a place.
+    Expr place = at[axis];
+    at.erase(at.begin() + axis);
+    Expr hot = getElement(getInput(op, 0), at);
+    if (hot->isFloat || !hot->isNumber())
+      return nullptr;
+    return context.select(context.equal(hot, place), (*values)[1],
+                          (*values)[0]);
+  }
   if (type == "Split") {
     int64_t axis = getInt(op, "axis", 0);
     if (axis < 0)
