@@ -13,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Conversion/ONNXNormalize/Passes.h"
+#include "miura/Conversion/ONNXToLinalg/Passes.h"
 #include "miura/Export/ONNX/ExportOnnx.h"
 #include "miura/Import/ONNX/ImportOnnx.h"
 #include "miura/Import/ONNX/OnnxTypes.h"
@@ -68,7 +69,7 @@ LogicalResult miura::normalizeOnnx(ModuleOp module) {
   };
   if (failed(exportOnnxModel(module, model, setData)))
     return failure();
-  if (llvm::Error error = normalizeOnnxModel(model))
+  if (llvm::Error error = normalizeOnnxModel(model, hasONNXToLinalgEmitter))
     return module.emitError() << "the ONNX library refuses the model: "
                               << llvm::toString(std::move(error))
                               << "; export the model again, or report this";

@@ -342,6 +342,33 @@ Results gather(Node &n) {
   })}};
 }
 
+/// values[1] where an index names the place along the new axis, else values[0];
+/// a negative index counts from the end, one out of range names none. Indices
+/// and the axis' length may be floats.
+Results oneHot(Node &n) {
+  Value which = n[0], values = n[2];
+  auto axis = n.axis("axis", -1, n.rank(which) + 1);
+  if (failed(axis))
+    return failure();
+  Type i64 = n.getI64Type();
+  Value depth = n.toIndex(n.convert(n.scalar(n[1]), i64));
+  SmallVector<Value> sizes = n.dims(which);
+  sizes.insert(sizes.begin() + *axis, depth);
+  return {
+      {n.produce(n.element(values), n.refine(sizes), [&](B &b, ValueRange at) {
+        SmallVector<Value> own(at.take_front(*axis));
+        llvm::append_range(own, at.drop_front(*axis + 1));
+        Value place = b.toIndex(b.convert(b.extract(which, own), i64));
+        place = b.selectIndex(arith::CmpIPredicate::slt, place, b.index(0),
+                              b.addIndex(place, depth), place);
+        Value isHot = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, place,
+                                            at[*axis]);
+        Value hot = b.extract(values, {b.index(1)});
+        Value cold = b.extract(values, {b.index(0)});
+        return Value(arith::SelectOp::create(b, isHot, hot, cold));
+      })}};
+}
+
 Results gatherND(Node &n) {
   Value x = n[0], which = n[1];
   int64_t rank = n.rank(x), indexRank = n.rank(which);
@@ -515,6 +542,7 @@ void miura::onnxlower::addIndexing(Table &t) {
   t["Pad"] = pad;
   t["Trilu"] = trilu;
   t["Gather"] = gather;
+  t["OneHot"] = oneHot;
   t["GatherND"] = gatherND;
   t["GatherElements"] = gatherElements;
   t["ScatterND"] = scatterND;

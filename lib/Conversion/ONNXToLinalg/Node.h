@@ -142,6 +142,7 @@ FailureOr<Value> convolve(Node &n, Value x, Value weight, Type wide);
 
 void addAttention(Table &table);
 void addControlFlow(Table &table);
+void addEinsum(Table &table);
 void addElementwise(Table &table);
 void addExperts(Table &table);
 void addIndexing(Table &table);

@@ -33,6 +33,7 @@ static const Table &getTable() {
     Table all;
     addAttention(all);
     addControlFlow(all);
+    addEinsum(all);
     addElementwise(all);
     addExperts(all);
     addIndexing(all);

@@ -42,7 +42,8 @@ template <Kind kind> Results reduce(Node &n) {
   }
   llvm::sort(reduced);
   Type element = n.element(x), wide = n.sumType(element);
-  bool isUnsigned = n.isUnsigned(0);
+  // Of conditions, true is the larger one.
+  bool isUnsigned = n.isUnsigned(0) || element.isInteger(1);
   double start = 0;
   if (kind == Kind::Prod)
     start = 1;

@@ -261,7 +261,10 @@ void Raiser::foldPlaces(OnnxNodeOp op) {
 }
 
 void Raiser::expandFused() {
-  forEachNode([&](OnnxNodeOp op) { expandAttention(op); });
+  forEachNode([&](OnnxNodeOp op) {
+    if (!expandAttention(op))
+      expandEinsum(op);
+  });
 }
 
 void Raiser::finish() {

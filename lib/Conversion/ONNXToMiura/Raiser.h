@@ -255,6 +255,9 @@ private:
   /// Places in a mask that the sizes alone tell.
   void foldPlaces(OnnxNodeOp op);
 
+  // ExpandEinsum.cpp
+  bool expandEinsum(OnnxNodeOp op);
+
   // ExpandAttention.cpp
   bool expandAttention(OnnxNodeOp op);
   /// A node of ai.onnx at the insertion point, in the name of `origin`; null if

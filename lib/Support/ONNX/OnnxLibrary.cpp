@@ -174,11 +174,60 @@ static void inferShapes(onnx::ModelProto &model) {
   onnx::shape_inference::InferShapes(model, registry, options);
 }
 
-Error miura::normalizeOnnxModel(onnx::ModelProto &model) {
+namespace {
+/// The operators that are to be replaced by their definitions.
+class UnknownOperators : public onnx::inliner::FunctionIdSet {
+public:
+  explicit UnknownOperators(IsKnownOperator isKnown) : isKnown(isKnown) {}
+  bool Contains(const std::string &domain,
+                const std::string &name) const override {
+    return !isKnown(domain, name);
+  }
+
+private:
+  IsKnownOperator isKnown;
+};
+} // namespace
+
+/// Replaces operators that are not known by their definitions, where the
+/// standard has some.
+static void inlineDefinitions(onnx::ModelProto &model,
+                              IsKnownOperator isKnown) {
+  StringMap<int> versions;
+  for (const auto &import : model.opset_import())
+    versions[import.domain()] = import.version();
+  bool isAnyUnknown = false;
+  for (auto &node : *model.mutable_graph()->mutable_node()) {
+    if (isKnown(node.domain(), node.op_type()))
+      continue;
+    isAnyUnknown = true;
+    // A definition may refer to attributes that a node leaves out.
+    const onnx::OpSchema *schema = onnx::OpSchemaRegistry::Schema(
+        node.op_type(), versions.lookup(node.domain()), node.domain());
+    if (!schema)
+      continue;
+    for (const auto &entry : schema->attributes()) {
+      const onnx::AttributeProto &value = entry.second.default_value;
+      bool isGiven = llvm::any_of(node.attribute(), [&](const auto &given) {
+        return given.name() == entry.first;
+      });
+      if (!isGiven && value.has_name())
+        *node.add_attribute() = value;
+    }
+  }
+  // The library takes a model apart and puts it together again for this.
+  if (isAnyUnknown)
+    onnx::inliner::InlineSelectedFunctions(model, UnknownOperators(isKnown),
+                                           nullptr);
+}
+
+Error miura::normalizeOnnxModel(onnx::ModelProto &model,
+                                IsKnownOperator isKnown) {
   registerContribSchemas();
   try {
     if (model.functions_size() != 0)
       onnx::inliner::InlineLocalFunctions(model);
+    inlineDefinitions(model, isKnown);
   } catch (const std::exception &error) {
     return createStringError(
         Twine("the model's functions cannot be inlined: ") + error.what());

@@ -71,3 +71,19 @@ module attributes {miura.onnx = {ir_version = 10 : i64, opset_import = [["", 18]
     return %0 : tensor<4x8xf32>
   }
 }
+
+// -----
+
+// An operator that is known by its definition only is replaced by it, with the
+// attributes that the node leaves out.
+// CHECK-LABEL: opset_import = {{\[\[}}"", 22]]
+// CHECK-NOT: "ThresholdedRelu"
+// CHECK: value_float = 1.000000e+00 : f32
+// CHECK: miura.onnx_node "Less"
+// CHECK: miura.onnx_node "Where"
+module attributes {miura.onnx = {ir_version = 10 : i64, opset_import = [["", 22]]}} {
+  func.func @main_graph(%x: tensor<2x3xf32> {miura.name = "x"}) -> (tensor<2x3xf32> {miura.name = "y"}) {
+    %y = miura.onnx_node "ThresholdedRelu"(%x) version(22) name("t") outputs(["y"]) : (tensor<2x3xf32>) -> tensor<2x3xf32>
+    return %y : tensor<2x3xf32>
+  }
+}

@@ -33,3 +33,12 @@ func.func @wrong_type(%x: tensor<4x5xf32>) -> tensor<4x4xf32> {
   %0 = miura.onnx_node "Transpose"(%x) name("t") : (tensor<4x5xf32>) -> tensor<4x4xf32>
   return %0 : tensor<4x4xf32>
 }
+
+// -----
+
+func.func @equation(%x: tensor<4x5xf32>) -> tensor<4x4xf32> {
+  // expected-error @+2 {{node 'e' (Einsum) has the equation 'ijk->ik', which does not name the dimensions of its operands}}
+  // expected-error @+1 {{failed to legalize operation 'miura.onnx_node'}}
+  %0 = miura.onnx_node "Einsum"(%x) {equation = "ijk->ik"} version(12) name("e") : (tensor<4x5xf32>) -> tensor<4x4xf32>
+  return %0 : tensor<4x4xf32>
+}

@@ -14,8 +14,10 @@ def OnnxNormalizePass : Pass<"miura-onnx-normalize", "::mlir::ModuleOp"> {
   let summary = "Inline the functions of an ONNX model and infer its shapes";
   let description = [{
     Takes the module through the ONNX library as a model without weights, and
-    back: model-local functions are inlined, and every value gets the type and
-    shape that the library's shape inference finds. So the passes that follow
+    back: model-local functions are inlined, as are the standard's definitions of
+    operators that have one and no lowering here (Celu, SwiGLU, GroupNormalization
+    and others), and every value gets the type and shape that the library's shape
+    inference finds. So the passes that follow
     see one function whose values are ranked tensors wherever the file lets that
     be known.
 
