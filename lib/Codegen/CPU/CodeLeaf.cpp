@@ -62,8 +62,7 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
       (rank != 2 && rank != 3) ||
       (!description.placement && codes.getRank() != rank))
     return nullptr;
-  auto leaf = description.placement ? std::make_shared<SparseLeaf>()
-                                    : std::make_shared<CodeLeaf>();
+  auto leaf = std::make_shared<CodeLeaf>();
   leaf->batched = rank == 3;
   leaf->bits = codes.getElementTypeBitWidth();
   leaf->isUnsigned = description.isUnsigned;
@@ -109,6 +108,24 @@ std::shared_ptr<PanelLeaf> CodeLeaf::get(const Description &description) {
     leaf->placement = description.placement;
     leaf->operands.push_back(description.placement.index);
   }
+  return orient(*leaf, /*isTransposed=*/false);
+}
+
+std::shared_ptr<CodeLeaf> CodeLeaf::orient(const CodeLeaf &codes,
+                                           bool isTransposed) {
+  int64_t columnBlock =
+      isTransposed == codes.transposed ? codes.columnBlock : codes.rowBlock;
+  std::shared_ptr<CodeLeaf> leaf;
+  if (columnBlock % 4 != 0)
+    leaf = std::make_shared<ColumnScaledLeaf>();
+  else if (codes.placement)
+    leaf = std::make_shared<SparseLeaf>();
+  else
+    leaf = std::make_shared<CodeLeaf>();
+  *leaf = codes;
+  leaf->transposed = isTransposed;
+  if (isTransposed != codes.transposed)
+    std::swap(leaf->rowBlock, leaf->columnBlock);
   leaf->choosePacking();
   return leaf;
 }
@@ -121,11 +138,7 @@ void CodeLeaf::choosePacking() {
 }
 
 std::shared_ptr<PanelLeaf> CodeLeaf::transpose() const {
-  auto leaf = std::make_shared<CodeLeaf>(*this);
-  leaf->transposed = !transposed;
-  std::swap(leaf->rowBlock, leaf->columnBlock);
-  leaf->choosePacking();
-  return leaf;
+  return orient(*this, !transposed);
 }
 
 std::string CodeLeaf::getKey() const {

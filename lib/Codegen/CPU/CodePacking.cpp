@@ -103,45 +103,50 @@ LogicalResult CodeLeaf::readRows(ArrayRef<PackOperand> sources, int64_t first,
       });
 }
 
+float CodeLeaf::readScale(ArrayRef<PackOperand> sources, int64_t row,
+                          int64_t block) const {
+  const PackOperand &scales = sources[1];
+  auto [i, j] = locateParameter(row, block);
+  return readFloat(scales.bytes.data(), scales.type.getElementType(),
+                   i * scales.type.getDimSize(1) + j);
+}
+
+float CodeLeaf::readZero(ArrayRef<PackOperand> sources, int64_t row,
+                         int64_t block) const {
+  const PackOperand &zeros = sources[2];
+  Type element = zeros.type.getElementType();
+  auto [i, j] = locateParameter(row, block);
+  if (!element.isInteger())
+    return readFloat(zeros.bytes.data(), element,
+                     i * zeros.type.getDimSize(1) + j);
+  int flip = isUnsigned ? 0 : 1 << (bits - 1);
+  return (float)(((int)CodeStream(zeros).at(i, j) ^ flip) - flip);
+}
+
+void miura::codegen::writeFloat(uint8_t *to, FloatType type, int64_t i,
+                                float value) {
+  if (type.isF16()) {
+    uint16_t half = toHalfBits(value);
+    std::memcpy(to + 2 * i, &half, 2);
+  } else {
+    std::memcpy(to + 4 * i, &value, 4);
+  }
+}
+
 void CodeLeaf::storeParameters(ArrayRef<PackOperand> sources, const IsaRow &row,
                                uint8_t *to, int64_t first, int64_t count,
                                int64_t block) const {
-  auto store = [&](uint8_t *to, FloatType type, int64_t r, float value) {
-    if (type.isF16()) {
-      uint16_t half = toHalfBits(value);
-      std::memcpy(to + 2 * r, &half, 2);
-    } else {
-      std::memcpy(to + 4 * r, &value, 4);
-    }
-  };
-  if (scaleType) {
-    const PackOperand &scales = sources[1];
-    Type element = scales.type.getElementType();
-    for (int64_t r = 0; r < count; ++r) {
-      auto [i, j] = locateParameter(first + r, block);
-      int64_t at = i * scales.type.getDimSize(1) + j;
-      if (element.isF16())
-        std::memcpy(to + 2 * r, scales.bytes.data() + 2 * at, 2);
-      else
-        store(to, scaleType, r, readFloat(scales.bytes.data(), element, at));
-    }
-  }
-  if (!zeroType)
-    return;
-  const PackOperand &zeros = sources[2];
-  Type element = zeros.type.getElementType();
-  for (int64_t r = 0; r < count; ++r) {
+  bool isHalf = scaleType && sources[1].type.getElementType().isF16();
+  for (int64_t r = 0; isHalf && r < count; ++r) {
     auto [i, j] = locateParameter(first + r, block);
-    float zero;
-    if (element.isInteger()) {
-      int flip = isUnsigned ? 0 : 1 << (bits - 1);
-      zero = (float)(((int)CodeStream(zeros).at(i, j) ^ flip) - flip);
-    } else {
-      zero = readFloat(zeros.bytes.data(), element,
-                       i * zeros.type.getDimSize(1) + j);
-    }
-    store(to + scaleBytes(row), zeroType, r, zero);
+    int64_t at = i * sources[1].type.getDimSize(1) + j;
+    std::memcpy(to + 2 * r, sources[1].bytes.data() + 2 * at, 2);
   }
+  for (int64_t r = 0; scaleType && !isHalf && r < count; ++r)
+    writeFloat(to, scaleType, r, readScale(sources, first + r, block));
+  for (int64_t r = 0; zeroType && r < count; ++r)
+    writeFloat(to + scaleBytes(row), zeroType, r,
+               readZero(sources, first + r, block));
 }
 
 FailureOr<std::vector<uint8_t>> CodeLeaf::packAll(ArrayRef<PackOperand> sources,
@@ -164,6 +169,59 @@ FailureOr<std::vector<uint8_t>> CodeLeaf::packAll(ArrayRef<PackOperand> sources,
   return packed;
 }
 
+LogicalResult CodeLeaf::packCodes(ArrayRef<PackOperand> sources,
+                                  const IsaRow &row, const PanelLayout &layout,
+                                  int64_t panel, uint8_t *to,
+                                  Location loc) const {
+  std::pair<int64_t, int64_t> shape = getShape(sources);
+  int64_t rows = shape.first, columns = shape.second;
+  int64_t panelRows = row.panelRows(), lanes = row.lanes();
+  int64_t vectorBytes = row.vectorBytes;
+  int64_t padded =
+      llvm::divideCeil(columns, layout.blockColumns) * layout.blockColumns;
+  unsigned flip = isSignedByte(row) ? 0x80 : 0;
+  int64_t first = panel * panelRows;
+  int64_t count = std::min(panelRows, rows - first);
+  // The panel's codes, unsigned, a byte each.
+  std::vector<uint8_t> bytes(panelRows * padded);
+  if (failed(readRows(sources, first, count, padded, bytes.data(),
+                      /*kept=*/nullptr, loc)))
+    return failure();
+  for (int64_t k0 = 0; k0 < padded; k0 += layout.unitColumns) {
+    int64_t block = k0 / layout.blockColumns;
+    uint8_t *unit =
+        to + block * layout.blockBytes +
+        (k0 % layout.blockColumns) / layout.unitColumns * layout.unitBytes;
+    for (int64_t step = 0; step < layout.unitColumns / 4; ++step)
+      for (int64_t r = 0; r < panelRows; ++r) {
+        int64_t g = r / lanes;
+        const uint8_t *code = bytes.data() + r * padded + k0 + 4 * step;
+        uint8_t *at = unit + 4 * (r % lanes);
+        for (int64_t j = 0; j < 4; ++j) {
+          unsigned c = code[j];
+          if (packedBits == 8) {
+            at[g * vectorBytes + j] = c ^ flip;
+          } else if (packedBits == 4) {
+            at[g / 2 * vectorBytes + j] |= c << (4 * (g % 2));
+          } else if (packedBits == 2) {
+            at[j] |= c << (2 * g);
+          } else {
+            uint8_t *z = at + step * vectorBytes, *z2 = at + 2 * vectorBytes;
+            if (g < 2) {
+              z[j] |= c << (3 * g);
+            } else if (g == 2) {
+              z[j] |= (c >> 1) << 6;
+              z2[j] |= (c & 1) << (6 + step);
+            } else {
+              z2[j] |= c << (3 * step);
+            }
+          }
+        }
+      }
+  }
+  return success();
+}
+
 LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
                              unsigned groups, int64_t begin, int64_t end,
                              MutableArrayRef<uint8_t> out, Location loc) const {
@@ -172,56 +230,15 @@ LogicalResult CodeLeaf::pack(ArrayRef<PackOperand> sources, const IsaRow &row,
   std::pair<int64_t, int64_t> shape = getShape(sources);
   int64_t rows = shape.first, columns = shape.second;
   PanelLayout layout = CodeLeaf::getLayout(row, groups);
-  int64_t panelRows = row.panelRows(), lanes = row.lanes();
+  int64_t panelRows = row.panelRows();
   int64_t panelBytes = layout.panelBytes(columns);
-  int64_t vectorBytes = row.vectorBytes;
   std::memset(out.data(), 0, out.size());
-  int64_t padded =
-      llvm::divideCeil(columns, layout.blockColumns) * layout.blockColumns;
-  unsigned flip = isSignedByte(row) ? 0x80 : 0;
-  // The panel's codes, unsigned, a byte each.
-  std::vector<uint8_t> bytes(panelRows * padded);
-
   for (int64_t panel = begin; panel < end; ++panel) {
     uint8_t *to = out.data() + (panel - begin) * panelBytes;
     int64_t first = panel * panelRows;
     int64_t count = std::min(panelRows, rows - first);
-    std::fill(bytes.begin(), bytes.end(), 0);
-    if (failed(readRows(sources, first, count, padded, bytes.data(),
-                        /*kept=*/nullptr, loc)))
+    if (failed(packCodes(sources, row, layout, panel, to, loc)))
       return failure();
-    for (int64_t k0 = 0; k0 < padded; k0 += layout.unitColumns) {
-      int64_t block = k0 / layout.blockColumns;
-      uint8_t *unit =
-          to + block * layout.blockBytes +
-          (k0 % layout.blockColumns) / layout.unitColumns * layout.unitBytes;
-      for (int64_t step = 0; step < layout.unitColumns / 4; ++step)
-        for (int64_t r = 0; r < panelRows; ++r) {
-          int64_t g = r / lanes;
-          const uint8_t *code = bytes.data() + r * padded + k0 + 4 * step;
-          uint8_t *at = unit + 4 * (r % lanes);
-          for (int64_t j = 0; j < 4; ++j) {
-            unsigned c = code[j];
-            if (packedBits == 8) {
-              at[g * vectorBytes + j] = c ^ flip;
-            } else if (packedBits == 4) {
-              at[g / 2 * vectorBytes + j] |= c << (4 * (g % 2));
-            } else if (packedBits == 2) {
-              at[j] |= c << (2 * g);
-            } else {
-              uint8_t *z = at + step * vectorBytes, *z2 = at + 2 * vectorBytes;
-              if (g < 2) {
-                z[j] |= c << (3 * g);
-              } else if (g == 2) {
-                z[j] |= (c >> 1) << 6;
-                z2[j] |= (c & 1) << (6 + step);
-              } else {
-                z2[j] |= c << (3 * step);
-              }
-            }
-          }
-        }
-    }
     if (isScaledByBlock()) {
       for (int64_t block = 0; block * layout.blockColumns < columns; ++block)
         storeParameters(sources, row,

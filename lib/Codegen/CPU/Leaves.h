@@ -6,8 +6,8 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// The two kinds of leaf there are: stored floats, and integer codes with
-/// scales. Leaves.cpp attaches them to ops.
+/// The kinds of leaf there are: stored floats, and integer codes with scales,
+/// whole, pruned or scaled column by column. Leaves.cpp attaches them to ops.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -179,7 +179,6 @@ public:
   unsigned getConstants(const IsaRow &row) const override {
     return packedBits == 8 ? 0 : packedBits == 3 ? 7 : 8 / packedBits;
   }
-  bool fits() const override { return columnBlock % 4 == 0; }
   std::shared_ptr<PanelLeaf> transpose() const override;
   std::string getKey() const override;
   mlir::LogicalResult pack(llvm::ArrayRef<PackOperand> sources,
@@ -192,6 +191,10 @@ public:
           unsigned groups, mlir::Location loc) const override;
 
 protected:
+  /// `codes` in the orientation that is asked for, as the class whose panels
+  /// hold its scales and places.
+  static std::shared_ptr<CodeLeaf> orient(const CodeLeaf &codes,
+                                          bool isTransposed);
   /// Decides packedBits.
   void choosePacking();
   /// Where a group's codes stand in the bytes of its vector: their mask, and
@@ -236,6 +239,17 @@ protected:
                                int64_t first, int64_t count, int64_t stride,
                                uint8_t *codes, uint8_t *kept,
                                mlir::Location loc) const;
+  /// Packs the codes of a panel, in the units of `layout` that start every
+  /// block, to `to`; the parts of its bytes that hold them are zero before.
+  mlir::LogicalResult packCodes(llvm::ArrayRef<PackOperand> sources,
+                                const IsaRow &row, const PanelLayout &layout,
+                                int64_t panel, uint8_t *to,
+                                mlir::Location loc) const;
+  /// The scale and the zero, in units of codes, of a row and a block.
+  float readScale(llvm::ArrayRef<PackOperand> sources, int64_t row,
+                  int64_t block) const;
+  float readZero(llvm::ArrayRef<PackOperand> sources, int64_t row,
+                 int64_t block) const;
   /// Scales and zeros of the rows [first, first + count) for a block.
   void storeParameters(llvm::ArrayRef<PackOperand> sources, const IsaRow &row,
                        uint8_t *to, int64_t first, int64_t count,
@@ -274,7 +288,6 @@ public:
                        unsigned firstGroup, unsigned groupCount, PanelAs as,
                        mlir::ValueRange blockVectors,
                        llvm::MutableArrayRef<mlir::Value> state) const override;
-  std::shared_ptr<PanelLeaf> transpose() const override;
   std::string getKey() const override;
   mlir::LogicalResult pack(llvm::ArrayRef<PackOperand> sources,
                            const IsaRow &row, unsigned groups, int64_t begin,
@@ -309,8 +322,46 @@ private:
   bool isWhole = false;
 };
 
+/// Codes whose scales change from column to column and are those of many rows:
+/// what a weight with scales per block of a row is when it is transposed.
+class ColumnScaledLeaf : public CodeLeaf {
+public:
+  PanelLayout getLayout(const IsaRow &row, unsigned groups) const override;
+  // To who asks, decoded values are numbers.
+  bool isScaled() const override { return false; }
+  bool isScaledByBlock() const override { return false; }
+  bool hasZeros() const override { return false; }
+  bool decodesToInt() const override { return false; }
+  bool fits() const override { return rowBlock % mostLanes == 0; }
+  unsigned getDecodeCost(const IsaRow &row, PanelAs as) const override;
+  unsigned getStateCount(const IsaRow &row) const override { return 1; }
+  llvm::SmallVector<mlir::Value> emitBegin(KernelBuilder &b,
+                                           const PanelLayout &layout,
+                                           mlir::Value memory,
+                                           mlir::Value offset) const override;
+  UnitVectors emitUnit(KernelBuilder &b, const PanelLayout &layout,
+                       mlir::Value memory, mlir::Value offset,
+                       unsigned firstGroup, unsigned groupCount, PanelAs as,
+                       mlir::ValueRange blockVectors,
+                       llvm::MutableArrayRef<mlir::Value> state) const override;
+  mlir::LogicalResult pack(llvm::ArrayRef<PackOperand> sources,
+                           const IsaRow &row, unsigned groups, int64_t begin,
+                           int64_t end, llvm::MutableArrayRef<uint8_t> out,
+                           mlir::Location loc) const override;
+
+private:
+  /// Lanes of the widest vectors: a scale is that of a whole vector's rows.
+  static constexpr int64_t mostLanes = 16;
+  /// Groups of rows that have a scale together.
+  int64_t sharedGroups(const IsaRow &row, unsigned groups) const;
+  /// Bytes of a column's scales and zeros: all scales, then all zeros.
+  int64_t columnBytes(const IsaRow &row, unsigned groups) const;
+};
+
 /// An element of stored floats (f16, bf16 or f32) as f32.
 float readFloat(const uint8_t *bytes, mlir::Type element, int64_t index);
+/// Writes element i of f16 or f32.
+void writeFloat(uint8_t *to, mlir::FloatType type, int64_t i, float value);
 /// The bits of the f16 next to `value`, half to even.
 uint16_t toHalfBits(float value);
 

@@ -44,14 +44,6 @@ static constexpr int64_t overread = 64;
 // Layout
 //===----------------------------------------------------------------------===//
 
-std::shared_ptr<PanelLeaf> SparseLeaf::transpose() const {
-  auto leaf = std::make_shared<SparseLeaf>(*this);
-  leaf->transposed = !transposed;
-  std::swap(leaf->rowBlock, leaf->columnBlock);
-  leaf->choosePacking();
-  return leaf;
-}
-
 std::shared_ptr<PanelLeaf> SparseLeaf::getUnindexed() const {
   auto leaf = std::make_shared<SparseLeaf>(*this);
   leaf->isWhole = true;

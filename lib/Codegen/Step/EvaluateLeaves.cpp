@@ -7,10 +7,10 @@
 ///
 /// \file
 /// The pass miura-evaluate-leaves. Expressions compose freely, and not every
-/// composition has a panel: the transposed right factor of a tied embedding has
-/// scales that run along the wrong dimension, for example. Such a part is
-/// evaluated when the model is compiled and packed as the numbers that it is,
-/// so that whatever a pass can write can be run.
+/// composition has a panel: codes whose scales change with every column and
+/// every few rows, for example. Such a part is evaluated when the model is
+/// compiled and packed as the numbers that it is, so that whatever a pass can
+/// write can be run.
 ///
 //===----------------------------------------------------------------------===//
 

@@ -19,9 +19,9 @@ def EvaluateLeavesPass : Pass<"miura-evaluate-leaves", "mlir::ModuleOp"> {
     as f32, with a remark:
 
     ```mlir
-    %r = miura.dequantize %codes, %scales block [1, 32] : … -> tensor<64x288xf32>
+    %r = miura.dequantize %codes, %scales block [1, 8] : … -> tensor<64x288xf32>
     %t = miura.transpose %r : tensor<64x288xf32> -> tensor<288x64xf32>
-    %y = miura.linear %x, %t … // its scales lie along rows
+    %y = miura.linear %x, %t … // another scale in every column, every 8 rows
     ==>
     %t = miura.weight @id : tensor<288x64xf32>
     ```
