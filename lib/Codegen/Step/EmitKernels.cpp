@@ -181,10 +181,36 @@ static Value eraseSizes(OpBuilder &b, Value value) {
   return memref::CastOp::create(b, value.getLoc(), erased, value);
 }
 
+/// Whether other code is made of `op` where a number is known: a power is a
+/// product, an integer division is a multiplication.
+static bool dependsOnNumbers(Operation *op) {
+  return isa<arith::DivSIOp, arith::DivUIOp, arith::RemSIOp, arith::RemUIOp,
+             arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(op) ||
+         !isa<arith::ArithDialect, linalg::LinalgDialect>(op->getDialect());
+}
+
+/// The numbers that the body of `op` uses: not indices, of which loops are
+/// made, nor truths.
+static SmallVector<OpOperand *> getNumbers(linalg::LinalgOp op) {
+  SmallVector<OpOperand *> numbers;
+  op->walk([&](Operation *inner) {
+    if (inner == op.getOperation() || dependsOnNumbers(inner))
+      return;
+    for (OpOperand &operand : inner->getOpOperands())
+      if (!operand.get().getType().isInteger(1) &&
+          operand.get().getType().isIntOrFloat() &&
+          operand.get().getDefiningOp<arith::ConstantOp>())
+        numbers.push_back(&operand);
+  });
+  return numbers;
+}
+
 LogicalResult Emitter::emitLoops(linalg::LinalgOp op,
                                  const StepSignature &signature) {
   OpBuilder b(op);
-  // Operands first, then what the body captures.
+  // Operands first, then what the body captures, then its numbers: functions
+  // that differ in a scale or a zero point only are one. A use each, as two may
+  // be equal by chance; LLVM puts back what all callers have in common.
   llvm::SetVector<Value> captured;
   op->walk([&](Operation *inner) {
     if (inner == op.getOperation())
@@ -210,6 +236,12 @@ LogicalResult Emitter::emitLoops(linalg::LinalgOp op,
     operands.push_back({eraseSizes(b, value), false});
   }
 
+  unsigned firstNumber = operands.size();
+  for (OpOperand *number : getNumbers(op)) {
+    auto constant = number->get().getDefiningOp<arith::ConstantOp>();
+    operands.push_back({b.clone(*constant)->getResult(0), false});
+  }
+
   // The function is built first: its text, sizes erased, is the key.
   SmallVector<Type> types;
   for (const KernelOperand &operand : operands)
@@ -225,6 +257,13 @@ LogicalResult Emitter::emitLoops(linalg::LinalgOp op,
     inner.clone(*constant, mapping);
   Operation *copy = inner.clone(*op, mapping);
   copy->setDiscardableAttrs(DictionaryAttr::get(op.getContext()));
+  SmallVector<OpOperand *> numbers = getNumbers(cast<linalg::LinalgOp>(copy));
+  for (auto [i, number] : llvm::enumerate(numbers)) {
+    Operation *constant = number->get().getDefiningOp();
+    number->set(body->getArgument(firstNumber + i));
+    if (constant->use_empty())
+      constant->erase();
+  }
   func::ReturnOp::create(inner, op.getLoc());
   markWritten(function, operands);
   std::string key;

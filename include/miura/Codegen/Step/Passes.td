@@ -134,7 +134,8 @@ def EmitKernelsPass : Pass<"miura-emit-kernels", "mlir::ModuleOp"> {
 
     A linalg op is turned into loops; rows (all parallel dimensions but the
     innermost) are split over the threads, or columns where rows are fewer than
-    threads.
+    threads. Numbers in its body (a scale, a zero point) are arguments, so loops
+    that differ in these only are one function.
 
     ```mlir
     miura.kernel ins(%q, %q, %x : …) outs(%y : memref<?x?x256xf32>) attributes {miura.id = "val_96"} { … miura.linear … }
