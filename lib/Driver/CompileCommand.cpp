@@ -42,8 +42,11 @@ static ExitCode run(Invocation &invocation) {
   bool prints = invocation.has(OPT_print_pipeline);
   if (!(prints && output.empty()) && !output.ends_with(library) &&
       !output.ends_with(".o") && !output.ends_with(".s"))
-    return invocation.failUsage("needs -o with a name that ends in " +
-                                library.str() + ", .o or .s");
+    return invocation.failUsage(
+        "needs -o with a name that ends in " + library.str() + ", .o or .s" +
+        (output.ends_with(".wasm") ? "; for .wasm say --target wasm32"
+         : output.ends_with(".so") ? "; --target wasm32 has no .so"
+                                   : ""));
   if (!output.empty()) {
     for (const std::string &path : {output.str(), (output + ".weights").str()})
       if (llvm::Error error = checkOutputFile(path))

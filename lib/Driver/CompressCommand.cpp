@@ -63,12 +63,19 @@ static bool getPasses(Invocation &invocation, std::string &passes) {
     }
   if (!hasPipeline) {
     llvm::StringRef scheme = invocation.getString(OPT_scheme);
-    auto found = getSchemePipeline(scheme, include, exclude);
-    if (!found)
-      invocation.failUsage("there is no scheme '" + scheme + "'; known are " +
-                           listSchemes() + " and sums of them, such as 50%+w4");
-    passes = found.value_or("");
-    return found.has_value();
+    if (arguments.getAllArgValues(OPT_scheme).size() > 1) {
+      invocation.failUsage("takes one --scheme; what is to run in turn is one "
+                           "sum, such as 50%+w4");
+      return false;
+    }
+    llvm::Expected<std::string> found =
+        getSchemePipeline(scheme, include, exclude);
+    if (!found) {
+      invocation.failUsage("--scheme: " + llvm::toString(found.takeError()));
+      return false;
+    }
+    passes = *found;
+    return true;
   }
   if (!include.empty() || !exclude.empty()) {
     invocation.failUsage("--include and --exclude belong to --scheme; in a "

@@ -75,7 +75,6 @@ static ExitCode run(Invocation &invocation) {
   std::unique_ptr<Tokenizer> tokenizer = openTokenizer(invocation, input, code);
   if (!tokenizer)
     return code;
-  llvm::append_range(options.stops, tokenizer->getEos());
   std::vector<int64_t> prompt = tokenizer->getPrefix().vec();
   llvm::Expected<std::vector<int64_t>> ids =
       tokenizer->encode(invocation.getString(OPT_prompt));
@@ -97,6 +96,13 @@ static ExitCode run(Invocation &invocation) {
           "the tokenizer gives the token " + llvm::Twine(token) +
           ", but the vocabulary of '" + input + "' has " +
           llvm::Twine(info.vocabulary) + "; this is another model's tokenizer");
+
+  for (int64_t token : options.stops)
+    if (token >= info.vocabulary)
+      return invocation.failUsage("--stop " + llvm::Twine(token) +
+                                  " never comes: the vocabulary of '" + input +
+                                  "' has " + llvm::Twine(info.vocabulary));
+  llvm::append_range(options.stops, tokenizer->getEos());
 
   // A sequence has no room beyond what the model was made for.
   int64_t length = static_cast<int64_t>(prompt.size());

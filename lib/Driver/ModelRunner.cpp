@@ -12,6 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "miura/Driver/ModelRunner.h"
+#include "miura/Dialect/Miura/Transforms/Passes.h"
 #include "miura/Target/Reference/Reference.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
@@ -287,18 +288,39 @@ ModelRunner::run(ArrayRef<std::optional<HostArray>> inputs) {
 namespace {
 class ReferenceRunner : public ModelRunner {
 public:
+  /// `limits`: of each input whose elements are places in tables, the rows of
+  /// the smallest one.
   ReferenceRunner(ModelSignature signature, Location loc,
-                  std::unique_ptr<ReferenceFunction> function)
+                  std::unique_ptr<ReferenceFunction> function,
+                  SmallVector<std::optional<int64_t>> limits)
       : ModelRunner(std::move(signature)), loc(loc),
-        function(std::move(function)) {}
+        function(std::move(function)), limits(std::move(limits)) {}
 
 private:
+  Error checkPlaces(ArrayRef<std::optional<HostArray>> inputs) const {
+    for (auto [i, limit] : llvm::enumerate(limits)) {
+      int64_t count = limit ? inputs[i]->getNumElements() : 0;
+      for (int64_t at = 0; at < count; ++at) {
+        auto place = static_cast<int64_t>(inputs[i]->get(at));
+        // As in ONNX, negative ones count from the end.
+        if (place < -*limit || place >= *limit)
+          return llvm::createStringError(
+              describePort("input", i, signature.inputs[i]) + " has " +
+              Twine(place) + " as element " + Twine(at) +
+              ", but it is a place in a table of " + Twine(*limit) + " rows");
+      }
+    }
+    return Error::success();
+  }
+
   Expected<std::vector<HostArray>>
   runChecked(ArrayRef<std::optional<HostArray>> inputs) override {
     // A mask that is too short would be read beyond its end.
     if (find(RoleKind::tokens) >= 0)
       if (auto extent = getExtent(inputs); !extent)
         return extent.takeError();
+    if (Error error = checkPlaces(inputs))
+      return std::move(error);
     std::vector<HostArray> arrays;
     for (const std::optional<HostArray> &input : inputs)
       arrays.push_back(*input);
@@ -315,6 +337,7 @@ private:
 
   Location loc;
   std::unique_ptr<ReferenceFunction> function;
+  SmallVector<std::optional<int64_t>> limits;
 };
 } // namespace
 
@@ -340,10 +363,16 @@ miura::driver::createReferenceRunner(ModuleOp module) {
     module.emitError("has no public function, so no model to run");
     return nullptr;
   }
+  SmallVector<std::optional<int64_t>> limits;
+  for (BlockArgument argument : model.getArguments())
+    limits.push_back(getElementTypeOrSelf(argument.getType()).isIntOrIndex()
+                         ? getContextLimit(model, argument, Value())
+                         : std::nullopt);
   auto function = ReferenceFunction::compile(module, model.getSymName());
   if (failed(function))
     return nullptr;
   // Normalized types may say more than the file's, never less.
   return std::make_unique<ReferenceRunner>(getSignature(model), model.getLoc(),
-                                           std::move(*function));
+                                           std::move(*function),
+                                           std::move(limits));
 }

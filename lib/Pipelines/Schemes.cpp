@@ -30,31 +30,36 @@ struct Entry {
 } // namespace
 
 static constexpr Entry kEntries[] = {
-    {{"wN", "symmetric N-bit codes (2 to 8) in blocks of 32, f16 scales, "
-            "embedding and head included"},
+    {{"wN", "N from 2 to 8",
+      "symmetric N-bit codes (2 to 8) in blocks of 32, f16 scales, "
+      "embedding and head included"},
      2,
      8,
      "miura-quantize-rtn{bits=$N block-size=32 symmetric=true scale-type=f16}"},
-    {{"wNa8", "wN, and activations enter products as int8, one scale per "
-              "token"},
+    {{"wNa8", "N from 2 to 8",
+      "wN, and activations enter products as int8, one scale per "
+      "token"},
      2,
      8,
      "miura-quantize-rtn{bits=$N block-size=32 symmetric=true scale-type=f16 "
      "activation=i8}"},
-    {{"N%", "the N percent of each weight that are smallest are dropped"},
+    {{"N%", "N from 1 to 99",
+      "the N percent of each weight that are smallest are dropped"},
      1,
      99,
      "miura-prune-magnitude{sparsity=0.$P}"},
-    {{"N:M", "of every M successive weights of a row the N largest are kept"},
+    {{"N:M", "N from 1 to below M, M to 256",
+      "of every M successive weights of a row the N largest are kept"},
      1,
      255,
      "miura-prune-magnitude{n=$N m=$M}"},
-    {{"svdN", "products of rank N, factors in f16"},
+    {{"svdN", "N from 1", "products of rank N, factors in f16"},
      1,
      65535,
      "miura-factorize-svd{rank=$N type=f16}"},
-    {{"rN", "what the steps before miss is added back as a product of rank N, "
-            "factors in f16"},
+    {{"rN", "N from 1",
+      "what the steps before miss is added back as a product of rank N, "
+      "factors in f16"},
      1,
      65535,
      "miura-factorize-residual{rank=$N type=f16}"},
@@ -89,8 +94,11 @@ static std::string replaceAll(std::string text, StringRef from,
   return text;
 }
 
-/// The pass of `step` where `entry` is its family.
-static std::optional<std::string> match(const Entry &entry, StringRef step) {
+/// The pass of `step` where `entry` is its family. `isOfFamily` says whether it
+/// is, though its numbers may be out of range.
+static std::optional<std::string> match(const Entry &entry, StringRef step,
+                                        bool &isOfFamily) {
+  isOfFamily = false;
   std::optional<unsigned> n, m;
   for (char c : entry.family.pattern) {
     if (c != 'N' && c != 'M') {
@@ -102,7 +110,8 @@ static std::optional<std::string> match(const Entry &entry, StringRef step) {
     if (!(number = takeNumber(step)))
       return std::nullopt;
   }
-  if (!step.empty() || *n < entry.least || *n > entry.most)
+  isOfFamily = step.empty();
+  if (!isOfFamily || *n < entry.least || *n > entry.most)
     return std::nullopt;
   // Some of a group, of at most 256.
   if (m && (*n >= *m || *m > 256))
@@ -115,6 +124,25 @@ static std::optional<std::string> match(const Entry &entry, StringRef step) {
   return m ? replaceAll(text, "$M", std::to_string(*m)) : text;
 }
 
+/// What is wrong with a step that is none.
+static std::string explain(StringRef step) {
+  bool isOfFamily;
+  for (const Entry &entry : kEntries) {
+    match(entry, step, isOfFamily);
+    if (isOfFamily)
+      return (" in " + entry.family.pattern + ", " + entry.family.numbers)
+          .str();
+  }
+  for (const Entry &entry : kEntries)
+    if (match(entry, step.lower(), isOfFamily))
+      return "; is '" + step.lower() + "' meant?";
+  std::string text = "; known are";
+  for (const Entry &entry : kEntries)
+    text += (&entry == kEntries ? " " : ", ") + entry.family.pattern.str() +
+            " (" + entry.family.numbers.str() + ")";
+  return text + " and sums of them, such as 50%+w4";
+}
+
 /// An option's text: ` include=a,b`.
 static std::string listGlobs(StringRef option,
                              llvm::ArrayRef<std::string> globs) {
@@ -124,7 +152,7 @@ static std::string listGlobs(StringRef option,
   return text;
 }
 
-std::optional<std::string>
+llvm::Expected<std::string>
 miura::getSchemePipeline(StringRef name, llvm::ArrayRef<std::string> include,
                          llvm::ArrayRef<std::string> exclude) {
   llvm::SmallVector<StringRef> steps;
@@ -132,11 +160,14 @@ miura::getSchemePipeline(StringRef name, llvm::ArrayRef<std::string> include,
   std::string pipeline;
   for (StringRef step : steps) {
     std::optional<std::string> pass;
+    bool isOfFamily;
     for (const Entry &entry : kEntries)
-      if ((pass = match(entry, step)))
+      if ((pass = match(entry, step, isOfFamily)))
         break;
     if (!pass)
-      return std::nullopt;
+      return llvm::createStringError("there is no '" + step +
+                                     (step == name ? "" : "' of '" + name) +
+                                     "'" + explain(step));
     if (!pipeline.empty())
       pipeline += ',';
     pass->insert(pass->size() - 1,

@@ -17,7 +17,7 @@
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
-#include <optional>
+#include "llvm/Support/Error.h"
 #include <string>
 #include <vector>
 
@@ -27,16 +27,17 @@ namespace miura {
 /// steps, `50%+w4`, which run in the order in which they are written.
 struct SchemeFamily {
   llvm::StringLiteral pattern; ///< with N and M for numbers
+  llvm::StringLiteral numbers; ///< what these may be
   llvm::StringLiteral summary;
 };
 
 llvm::ArrayRef<SchemeFamily> getSchemeFamilies();
 
 /// The passes of a scheme, to run on a module of the model level, as
-/// --pass-pipeline takes them inside `builtin.module(…)`; nothing where there
-/// is no such scheme. `include` and `exclude` are globs of the layers' names,
-/// as the passes take them.
-std::optional<std::string>
+/// --pass-pipeline takes them inside `builtin.module(…)`; an error where there
+/// is no such scheme, which says what there is. `include` and `exclude` are
+/// globs of the layers' names, as the passes take them.
+llvm::Expected<std::string>
 getSchemePipeline(llvm::StringRef name,
                   llvm::ArrayRef<std::string> include = {},
                   llvm::ArrayRef<std::string> exclude = {});

@@ -191,9 +191,17 @@ llvm::Expected<Target> miura::codegen::chooseTarget(StringRef text,
                                  architecture->name.str() + ": "
                            : "cpu '" + name.str() + "' of " +
                                  architecture->name.str() + ": expected ";
+    // There may be a hundred of them.
+    llvm::sort(known, [&](StringRef a, StringRef b) {
+      return std::pair(a.edit_distance(name), a) <
+             std::pair(b.edit_distance(name), b);
+    });
+    if (known.size() > 5)
+      known.truncate(5);
     return llvm::createStringError(
         "unknown " + what + (isNative ? "host, " : "") + "a level (" +
-        joinNames(levels) + ") or one of " + joinNames(known));
+        joinNames(levels) + ") or a cpu that LLVM knows, such as " +
+        joinNames(known));
   }
   for (StringRef feature : implied)
     has.insert(feature);
