@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 source, out = Path(sys.argv[1]), Path(sys.argv[2])
 NF4 = [-1, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0,
@@ -152,7 +152,7 @@ class Calibration(CalibrationDataReader):
 
 
 def static(activation, operators, **options):
-    """QDQ pairs around the operators."""
+    """QDQ pairs around the operators, or operators from codes to codes."""
     quantize_static(str(source / "model.onnx"), str(out / "static.onnx"), Calibration(), activation_type=activation, weight_type=QuantType.QInt8,
                     op_types_to_quantize=operators, **options)
     return onnx.load(out / "static.onnx")
@@ -172,6 +172,13 @@ MAKE = {
     "static": lambda: static(QuantType.QUInt8, ["MatMul"], per_channel=True),
     "static-signed": lambda: static(QuantType.QInt8, ["MatMul", "Gather"], extra_options={"ActivationSymmetric": True}),
     "static16": lambda: static(QuantType.QUInt16, ["MatMul"], per_channel=True),
+    # Operators from codes to codes; weights that a node of the graph quantizes; a Gemm's bias of int32 codes.
+    "static-operators": lambda: static(QuantType.QUInt8, ["MatMul", "Gemm"], quant_format=QuantFormat.QOperator),
+    "static-weights": lambda: static(QuantType.QUInt8, ["MatMul", "Gemm"], per_channel=True, extra_options={"AddQDQPairToWeight": True}),
+    "static-gemm": lambda: static(QuantType.QUInt8, ["MatMul", "Gemm"]),
+    # An embedding of 16-bit codes, by operators of com.microsoft.
+    "static16-embedding": lambda: static(QuantType.QUInt16, ["MatMul", "Gather"], extra_options={"UseQDQContribOps": True,
+                                         "OpTypesToExcludeOutputQuantization": ["MatMul"]}),
     "dynamic-channels": lambda: dynamic(weight_type=QuantType.QUInt8, per_channel=True, reduce_range=True),
 }
 

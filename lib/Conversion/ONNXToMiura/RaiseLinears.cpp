@@ -133,6 +133,13 @@ void Raiser::replaceByLinear(OnnxNodeOp op, Value x, Value weight, Value root,
   Value value = linear;
   if (source != x)
     value = makeReshape(linear, *resultShape, op);
+  // A result whose sizes are not known to be those of x.
+  if (!value) {
+    linear.getInputMutable().assign(x);
+    linear.getResult().setType(getType(*resultShape, element));
+    analysis.setShape(linear, *resultShape);
+    value = linear;
+  }
   replace(result, value);
 }
 

@@ -262,9 +262,9 @@ void Raiser::foldPlaces(OnnxNodeOp op) {
 
 void Raiser::expandFused() {
   forEachNode([&](OnnxNodeOp op) {
-    if (!expandAttention(op))
-      expandEinsum(op);
+    (void)(expandAttention(op) || expandEinsum(op) || expandQuantized(op));
   });
+  forEachNode([&](OnnxNodeOp op) { decodeBeforeMoves(op); });
 }
 
 void Raiser::finish() {
@@ -301,6 +301,7 @@ LogicalResult Raiser::run() {
   expandFused();
   // Products and norms first: what they make is opaque to the analysis, which
   // keeps the expressions of rotations and masks small.
+  raiseStoredCodes();
   raiseRoundings();
   raiseExpertLoops();
   raiseLinears();

@@ -65,7 +65,7 @@ Value Raiser::makeDequantize(const CodedMatrix &matrix, Location loc) {
     if (failed(bytes))
       return {};
     std::optional<unsigned> only = getOnlyCode(*bytes, matrix.zerosType);
-    if (only && (*only == 0 || (isUnsigned && *only == middle))) {
+    if (only && (*only == 0 || (isUnsigned && bits <= 8 && *only == middle))) {
       zeros = {};
       zero = *only;
     }
@@ -140,7 +140,7 @@ Value Raiser::getDequantized(Value value, Value &root) {
   auto scaleElement =
       dyn_cast<FloatType>(getElementTypeOrSelf(scales.getType()));
   unsigned bits = element.isIntOrFloat() ? element.getIntOrFloatBitWidth() : 0;
-  if (!result || !scaleElement || bits < 2 || bits > 8)
+  if (!result || !scaleElement || bits < 2 || bits > 16)
     return {};
   auto zerosElement = zeros ? getElementTypeOrSelf(zeros.getType()) : Type();
   if (zeros && (!isa<IntegerType>(element) || zerosElement != element))

@@ -415,7 +415,9 @@ bool Raiser::raiseRope(OnnxNodeOp op) {
         continue;
       // A file may rotate in f32 what it has rounded before.
       auto from = cast<RankedTensorType>(x.getType());
-      auto to = cast<FloatType>(getElementTypeOrSelf(result.getType()));
+      auto to = dyn_cast<FloatType>(getElementTypeOrSelf(result.getType()));
+      if (!to || !isa<FloatType>(from.getElementType()))
+        continue;
       if (from.getElementTypeBitWidth() < to.getWidth()) {
         Shape xShape = *analysis.getShape(x);
         builder.setInsertionPoint(op);

@@ -71,8 +71,25 @@ void Raiser::raiseRoundings() {
           func.getContext(),
           IntegerType::get(func.getContext(), code.getWidth(), signedness),
           builder.getF32FloatAttr(*scale), int64_t(*zero));
-      rounded =
-          FakeQuantizeOp::create(builder, dequantize.getLoc(), input, rounding);
+      // Numbers that stand for codes of this scale are rounded already: the
+      // error of c·s / s is far below half a code.
+      Value source = input;
+      while (auto node = source.getDefiningOp<OnnxNodeOp>()) {
+        if (!isMove(node) && !isNode(node, "Gather"))
+          break;
+        source = getInput(node, 0);
+      }
+      auto earlier = source.getDefiningOp<FakeQuantizeOp>();
+      auto decoded = source.getDefiningOp<OnnxNodeOp>();
+      bool isRounded =
+          (earlier && earlier.getRounding() == rounding) ||
+          (isEither(decoded, "DequantizeLinear") &&
+           getElementTypeOrSelf(getInput(decoded, 0).getType()) == code &&
+           read(decoded, 1) == scale && read(decoded, 2) == zero);
+      rounded = isRounded ? input
+                          : FakeQuantizeOp::create(builder, dequantize.getLoc(),
+                                                   input, rounding)
+                                .getResult();
     }
     replace(result, rounded);
   });

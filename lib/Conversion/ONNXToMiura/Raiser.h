@@ -43,6 +43,7 @@ private:
   void readTypes();        // encodings to attributes, sizes to types
   void raiseConstants();   // Constant, Identity, …
   void readTables();       // stored masks
+  void raiseStoredCodes(); // weights that a node quantizes
   void raiseRoundings();   // activations of static quantization
   void expandFused();      // nodes that say several
   void raiseExpertLoops(); // experts taken one by one
@@ -269,6 +270,19 @@ private:
 
   // RaiseExpertLoops.cpp
   class ExpertLoop;
+
+  // ExpandQuantized.cpp
+  /// Spells an operator from codes to codes out.
+  bool expandQuantized(OnnxNodeOp op);
+  /// Whether a node moves elements of its first operand and does no more.
+  static bool isMove(OnnxNodeOp op);
+  /// Moves a DequantizeLinear with one scale before changes of shape.
+  bool decodeBeforeMoves(OnnxNodeOp op);
+  /// The numbers of codes, scale and zero point at operands `first` and on;
+  /// scales may differ along `axis`, the last. Null where they do not.
+  mlir::Value decode(OnnxNodeOp op, unsigned first, int64_t axis);
+  mlir::Value decodeBias(OnnxNodeOp op, mlir::Value bias, mlir::Value a,
+                         mlir::Value b);
 
   // RaiseExperts.cpp
   void raiseExperts();

@@ -196,7 +196,9 @@ computeMicrosoftShape(OnnxNodeOp op, const Shape *first, unsigned result) {
           .Cases(
               {"BiasGelu", "FastGelu", "QuickGelu", "Gelu", "RotaryEmbedding"},
               result == 0)
-          .Cases({"QuantizeLinear", "DequantizeLinear"}, result == 0)
+          .Cases({"QuantizeLinear", "DequantizeLinear", "QLinearSigmoid",
+                  "QLinearLeakyRelu", "QLinearSoftmax"},
+                 result == 0)
           // The sum of the two inputs is a result too.
           .Cases({"SkipLayerNormalization", "SkipSimplifiedLayerNormalization"},
                  result == 0 || result == 3)
@@ -211,8 +213,19 @@ std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
   StringRef type = op.getOpType();
   Value input = getInput(op, 0);
   const Shape *first = input ? getShape(input) : nullptr;
-  if (op.getDomain() == "com.microsoft")
+  if (op.getDomain() == "com.microsoft") {
+    if ((type == "QLinearAdd" || type == "QLinearMul") &&
+        op.getNumOperands() > 3)
+      return broadcast({input, getInput(op, 3)});
+    if (type == "QGemm" && first && op.getNumOperands() > 3) {
+      const Shape *second = getShape(getInput(op, 3));
+      if (!second || first->size() != 2 || second->size() != 2)
+        return std::nullopt;
+      return Shape{(*first)[getInt(op, "transA", 0) ? 1 : 0],
+                   (*second)[getInt(op, "transB", 0) ? 0 : 1]};
+    }
     return computeMicrosoftShape(op, first, result);
+  }
   if (!op.hasStandardDomain())
     return std::nullopt;
   auto axisOf = [&](int64_t otherwise, int64_t rank) {
@@ -237,7 +250,9 @@ std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
           .Cases({"RMSNormalization", "BitwiseNot", "LeakyRelu", "Swish",
                   "ScatterND", "ScatterElements"},
                  Same)
-          .Cases({"QuantizeLinear", "DequantizeLinear"}, Same)
+          .Cases(
+              {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"},
+              Same)
           .Cases({"Add", "Sub", "Mul", "Div", "Mod", "Pow", "Min", "Max"},
                  Broadcast)
           .Cases({"And", "Or", "Xor", "Equal", "Less", "LessOrEqual", "Greater",
@@ -461,8 +476,10 @@ std::optional<Shape> TensorAnalysis::computeShape(OnnxNodeOp op,
     to.append(shape.begin() + skipped, shape.end());
     return to;
   }
-  if (type == "MatMul") {
-    const Shape *second = getShape(getInput(op, 1));
+  if (type == "MatMul" || type == "MatMulInteger" || type == "QLinearMatMul") {
+    // Codes of the latter come with their scale and zero point.
+    const Shape *second =
+        getShape(getInput(op, type == "QLinearMatMul" ? 3 : 1));
     if (!second || rank < 2 || second->size() < 2)
       return std::nullopt;
     // Batch dimensions broadcast.

@@ -61,13 +61,13 @@ private:
   llvm::StringMap<BytesAttr> made;
 };
 
-/// Element `index` of a bit stream of elements of `bits` (at most 8).
+/// Element `index` of a bit stream of elements of `bits` (at most 16).
 inline unsigned getCode(llvm::ArrayRef<uint8_t> bytes, int64_t index,
                         unsigned bits) {
   int64_t bit = index * bits;
   unsigned window = bytes[bit / 8];
-  if (bit % 8 + bits > 8)
-    window |= (unsigned)bytes[bit / 8 + 1] << 8;
+  for (unsigned have = 8; have < bit % 8 + bits; have += 8)
+    window |= (unsigned)bytes[bit / 8 + have / 8] << have;
   return (window >> (bit % 8)) & ((1u << bits) - 1);
 }
 

@@ -258,6 +258,17 @@ static void inferQGemm(InferenceContext &ctx) {
   updateOutputShape(ctx, 0, shape);
 }
 
+/// As input 0, with the type of `typed`, or `otherwise` where that is absent.
+static void copyShape(InferenceContext &ctx, size_t typed,
+                      TensorProto::DataType otherwise) {
+  if (hasInput(ctx, typed))
+    propagateElemTypeFromInputToOutput(ctx, typed, 0);
+  else
+    updateOutputElemType(ctx, 0, otherwise);
+  if (hasInputShape(ctx, 0))
+    propagateShapeFromInputToOutput(ctx, 0, 0);
+}
+
 void miura::registerContribSchemas() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -269,9 +280,9 @@ void miura::registerContribSchemas() {
     for (const char *name :
          {"SkipLayerNormalization", "SkipSimplifiedLayerNormalization"})
       add(name, kMicrosoft, inferSkipNorm);
-    for (const char *name :
-         {"BiasGelu", "FastGelu", "Gelu", "QuickGelu", "MoE", "QMoE",
-          "RotaryEmbedding", "QLinearSigmoid", "QLinearLeakyRelu"})
+    for (const char *name : {"BiasGelu", "FastGelu", "Gelu", "QuickGelu", "MoE",
+                             "QMoE", "RotaryEmbedding", "QLinearSigmoid",
+                             "QLinearLeakyRelu", "QLinearSoftmax"})
       add(name, kMicrosoft, copyFirst);
     for (const char *name : {"MatMulNBits", "MatMulBnb4"})
       add(name, kMicrosoft, inferQuantizedMatMul);
@@ -281,6 +292,11 @@ void miura::registerContribSchemas() {
     add("GatherBlockQuantized", kMicrosoft, inferGatherBlockQuantized);
     add("FusedMatMul", kMicrosoft, inferFusedMatMul);
     add("QGemm", kMicrosoft, inferQGemm);
+    // Codes of the zero point's type, numbers of the scale's.
+    add("QuantizeLinear", kMicrosoft,
+        [](InferenceContext &ctx) { copyShape(ctx, 2, TensorProto::UINT8); });
+    add("DequantizeLinear", kMicrosoft,
+        [](InferenceContext &ctx) { copyShape(ctx, 1, TensorProto::FLOAT); });
     for (const char *name : {"QLinearAdd", "QLinearMul"})
       add(name, kMicrosoft,
           [](InferenceContext &ctx) { inferBroadcast(ctx, 0, 3); });

@@ -38,9 +38,9 @@ func.func @f() {
 
 // -----
 
-func.func @f(%c: tensor<4x4xi16>, %s: tensor<4x1xf16>) {
-  // expected-error @below {{expects codes of 2 to 8 bits, but got 'tensor<4x4xi16>'}}
-  %0 = miura.dequantize %c, %s block [1, 4] : tensor<4x4xi16>, tensor<4x1xf16> -> tensor<4x4xf32>
+func.func @f(%c: tensor<4x4xi32>, %s: tensor<4x1xf16>) {
+  // expected-error @below {{expects codes of 2 to 16 bits, but got 'tensor<4x4xi32>'}}
+  %0 = miura.dequantize %c, %s block [1, 4] : tensor<4x4xi32>, tensor<4x1xf16> -> tensor<4x4xf32>
   return
 }
 

@@ -37,6 +37,12 @@ def RaisePass : Pass<"miura-raise", "mlir::ModuleOp"> {
     operand where its condition is a conjunction of these; otherwise it stays an
     operand.
 
+    Weights that come quantized become expressions of the file's own codes. The
+    spellings of static quantization are one: an operator from codes to codes
+    (QLinearMatMul, QGemm, QLinearAdd, …) is read as that operator between a
+    DequantizeLinear and a QuantizeLinear, a stored matrix that a QuantizeLinear
+    rounds as its codes, and what is rounded already is not rounded again.
+
     Contract: the onnx level, best after `miura-onnx-normalize`. After it,
     encodings are gone from types (symbolic sizes of arguments and results are
     the attribute `miura.dims`), every linear and embedding has a unique `id`,

@@ -174,8 +174,8 @@ LogicalResult DequantizeOp::verify() {
   if (isa<FloatType>(codes.getElementType())) {
     if (getIsUnsigned())
       return emitOpError("has codes without signedness, but says unsigned");
-  } else if (bits < 2 || bits > 8)
-    return emitOpError("expects codes of 2 to 8 bits, but got ") << codes;
+  } else if (bits < 2 || bits > 16)
+    return emitOpError("expects codes of 2 to 16 bits, but got ") << codes;
   if ((int64_t)getBlock().size() != codes.getRank() ||
       scales.getRank() != codes.getRank())
     return emitOpError("expects a block size and a dimension of the scales "

@@ -61,7 +61,7 @@ def Miura_DequantizeOp : Miura_ExpressionOp<"dequantize", [], ["evaluateRows", "
   let description = [{
     `result[i…] = (codes[i…] − zeros[⌊i/block⌋…]) · scales[⌊i/block⌋…]`, where
     `block` has one size per dimension; a size of 0 means the whole dimension.
-    Codes are signless `iN` (2 ≤ N ≤ 8) read as signed two's complement, or as
+    Codes are signless `iN` (2 ≤ N ≤ 16; kernels decode up to 8) read as signed two's complement, or as
     unsigned where `unsigned` is set; or floating-point numbers, as fp8 and fp4
     tensors and `miura.lookup` have (NF4: a codebook, then block scales). Scales
     have the shape ⌈dim/block⌉ in every dimension
