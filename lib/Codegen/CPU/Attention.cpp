@@ -61,6 +61,9 @@ void AttentionEmitter::emit() {
 
   Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, sequence,
                                     b.index(fewQueries));
+  // Weights that are rounded need their sum first, and blocks see all keys.
+  if (spec.hasRounding())
+    return emitMany();
   b.ifElse(few, [&] { emitFew(); }, [&] { emitMany(); });
 }
 
@@ -115,10 +118,24 @@ Value AttentionEmitter::addSink(Value total, Value maximum, Value head) {
   return b.select(none, total, b.addf(total, weight));
 }
 
-std::pair<Value, Value>
-AttentionEmitter::emitSoftmax(Value weights, Value weightRow,
-                              const ScoreRow &of, Value begin, Value end,
-                              Range range, Value floor) {
+Value AttentionEmitter::round(Value x, const std::optional<Codes> &to) {
+  if (!to)
+    return x;
+  auto all = [&](Value number) {
+    auto vector = dyn_cast<VectorType>(x.getType());
+    return vector ? b.broadcast(number, vector.getNumElements()) : number;
+  };
+  Value scale = all(to->scale), zero = all(to->zero);
+  Value code = math::RoundEvenOp::create(b, b.divf(x, scale));
+  code = b.addf(code, zero);
+  code = b.minf(b.maxf(code, b.like(x, to->range.least)),
+                b.like(x, to->range.greatest));
+  return b.mulf(b.subf(code, zero), scale);
+}
+
+Value AttentionEmitter::emitVisibleScores(Value weights, Value weightRow,
+                                          const ScoreRow &of, Value begin,
+                                          Value end, Range range, Value floor) {
   // `range` is relative to the chunk; lanes outside it become −∞.
   SmallVector<int32_t> steps;
   for (int32_t i = 0; i < plan.lanes; ++i)
@@ -138,8 +155,15 @@ AttentionEmitter::emitSoftmax(Value weights, Value weightRow,
       begin, end, plan.lanes, {b.splat(hidden.getType(), noMaximum)},
       [&](Value k, ValueRange state) -> Values {
         Value s = b.loadVector(weights, {weightRow, k}, plan.lanes);
-        if (spec.softcap > 0)
+        if (spec.scoreRounding) {
+          s = b.mulf(s, b.like(s, spec.scale));
+          if (spec.softcap > 0)
+            s = b.mulf(emitTanh(b, b.divf(s, b.like(s, spec.softcap))),
+                       b.like(s, spec.softcap));
+          s = b.mulf(round(s, toScore), b.like(s, log2e));
+        } else if (spec.softcap > 0) {
           s = b.mulf(emitTanh(b, s), b.like(s, spec.softcap * log2e));
+        }
         Value at = arith::AddIOp::create(b, splatIndex(k), iota);
         Value seen =
             arith::CmpIOp::create(b, arith::CmpIPredicate::slt, at, limit);
@@ -159,7 +183,15 @@ AttentionEmitter::emitSoftmax(Value weights, Value weightRow,
         b.storeVector(s, weights, {weightRow, k});
         return {b.maxf(s, state[0])};
       });
-  Value maximum = b.maxf(b.maxLanes(largest[0]), floor);
+  return b.maxf(b.maxLanes(largest[0]), floor);
+}
+
+std::pair<Value, Value>
+AttentionEmitter::emitSoftmax(Value weights, Value weightRow,
+                              const ScoreRow &of, Value begin, Value end,
+                              Range range, Value floor) {
+  Value maximum =
+      emitVisibleScores(weights, weightRow, of, begin, end, range, floor);
   Value shift = b.broadcast(maximum, plan.lanes);
   Values total = b.loop(begin, end, plan.lanes, {b.zeros(plan.lanes)},
                         [&](Value k, ValueRange state) -> Values {
@@ -187,9 +219,12 @@ void AttentionEmitter::emitWeightedSum(
     auto step = [&](Value k, int64_t set, MutableArrayRef<Value> sum) {
       Values loaded;
       for (int64_t v = v0; v < v0 + vectors; ++v)
-        loaded.push_back(b.loadPart(
-            value, {row, kvHead, b.add(first, k), b.index(v * plan.valueLanes)},
-            spec.valueSize - v * plan.valueLanes, plan.valueLanes));
+        loaded.push_back(round(b.loadPart(value,
+                                          {row, kvHead, b.add(first, k),
+                                           b.index(v * plan.valueLanes)},
+                                          spec.valueSize - v * plan.valueLanes,
+                                          plan.valueLanes),
+                               toValue));
       for (int64_t r = 0; r < rows; ++r) {
         Value p =
             b.broadcast(b.load(weights, {b.index(r), k}), plan.valueLanes);
@@ -314,6 +349,7 @@ void miura::codegen::emitAttentionKernel(OpBuilder &builder, func::FuncOp func,
                                          const IsaRow &row) {
   assert(spec.size > 0 && spec.valueSize > 0 &&
          spec.heads % spec.kvHeads == 0 && (spec.causal || !spec.window) &&
+         !(spec.hidden && spec.hasRounding()) &&
          "an attention spec that the op's verifier accepts");
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(func.empty() ? func.addEntryBlock()

@@ -18,6 +18,7 @@
 #include "VectorMath.h"
 #include "miura/Codegen/CPU/VectorKernels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
@@ -112,6 +113,14 @@ public:
       mask = take();
     if (spec.sinks)
       sinks = take();
+    for (auto [rounding, to] : {std::pair(&spec.keyRounding, &toKey),
+                                std::pair(&spec.valueRounding, &toValue),
+                                std::pair(&spec.scoreRounding, &toScore),
+                                std::pair(&spec.weightRounding, &toWeight)})
+      if (*rounding) {
+        Value scale = take(), zero = take();
+        *to = Codes{scale, zero, **rounding};
+      }
     out = take();
     scratch = take();
     team = take();
@@ -142,6 +151,21 @@ private:
                   Value first, Value begin, Value end, Value weights);
   void emitTransposedKeys(Value row, Value kvHead, Value first, Value begin,
                           Value end, Value keys);
+  /// Of a block of queries: weights that are rounded have to be divided by
+  /// their sum before, so the chunks are gone through for the sums first.
+  struct Block {
+    Value row, kvHead, length, rowsUp;
+    Range first, last;
+    function_ref<std::pair<Value, Value>(Value)> place;
+  };
+  /// `body(r0, first, begin, end)` for every tile of rows, from r0 on, with the
+  /// scores of the slots [begin, end) of the chunk at `first` in `weights`.
+  void forEachTile(const Block &block,
+                   function_ref<void(Value, Value, Value, Value)> body);
+  void emitRunningWeights(const Block &block, Value r0, Value first,
+                          Value begin, Value end);
+  void emitRoundedWeights(const Block &block, Value r0, Value first,
+                          Value begin, Value end);
   /// Whose scores a row has, and the chunk's first slot.
   struct ScoreRow {
     Value row, head, position, first;
@@ -154,6 +178,15 @@ private:
   std::pair<Value, Value> emitSoftmax(Value weights, Value weightRow,
                                       const ScoreRow &of, Value begin,
                                       Value end, Range range, Value floor);
+  /// The first half of it: what is not seen becomes −∞; returns the maximum.
+  Value emitVisibleScores(Value weights, Value weightRow, const ScoreRow &of,
+                          Value begin, Value end, Range range, Value floor);
+  /// The codes next to x, as numbers; x itself without a rounding.
+  struct Codes {
+    Value scale, zero;
+    AttentionSpec::Rounding range;
+  };
+  Value round(Value x, const std::optional<Codes> &to);
   /// The sum of a row's weights, which are relative to `maximum`, with its
   /// head's sink.
   Value addSink(Value total, Value maximum, Value head);
@@ -166,6 +199,9 @@ private:
                        function_ref<void(int64_t, int64_t, Value)> finish);
 
   double queryFactor() const {
+    // Scores are rounded as the file has them.
+    if (spec.scoreRounding)
+      return 1;
     return spec.softcap > 0 ? spec.scale / spec.softcap : spec.scale * log2e;
   }
   int64_t keyVectors() const { return plan.keyPadded / plan.keyLanes; }
@@ -211,6 +247,7 @@ private:
   const Plan plan;
   Value query, key, value, lengths, padding, mask, sinks, out, scratch, team,
       tid, nthreads;
+  std::optional<Codes> toKey, toValue, toScore, toWeight;
   Value batch, sequence, capacity, chunks;
   // This thread's scratch.
   Value weights, bias, queryRows, keyColumns, sums, state;

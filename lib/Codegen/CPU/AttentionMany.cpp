@@ -45,10 +45,105 @@ void AttentionEmitter::emitTransposedKeys(Value row, Value kvHead, Value first,
     for (int64_t v = 0; v < keyVectors(); ++v) {
       Values rows;
       for (Value slot : slots)
-        rows.push_back(loadKey(row, kvHead, slot, v));
+        rows.push_back(round(loadKey(row, kvHead, slot, v), toKey));
       for (auto [i, column] : llvm::enumerate(b.transpose(rows)))
         b.storeVector(column, keys, {b.index(v * plan.keyLanes + i), k});
     }
+  });
+}
+
+void AttentionEmitter::forEachTile(
+    const Block &block, function_ref<void(Value, Value, Value, Value)> body) {
+  Value zero = b.index(0);
+  Value chunkBegin = b.mul(b.div(block.first.begin, chunkSlots), chunkSlots);
+  b.loop(chunkBegin, block.last.end, chunkSlots, [&](Value first) {
+    // All slots from here on are relative to the chunk.
+    int64_t wide = plan.tileVectors * plan.lanes;
+    Value end = b.min(b.sub(block.last.end, first), b.index(chunkSlots));
+    Value begin = alignedStart(block.first.begin, first, wide);
+    if (spec.padding)
+      emitBias(block.row, first);
+    emitTransposedKeys(block.row, block.kvHead, first, begin, end, keyColumns);
+
+    b.loop(zero, block.rowsUp, tileRows, [&](Value r0) {
+      Range low = visible(block.row, block.length, block.place(r0).first);
+      Range high = visible(block.row, block.length,
+                           block.place(b.add(r0, tileRows - 1)).first);
+      Value tileEnd =
+          b.max(zero, b.min(b.sub(high.end, first), b.index(chunkSlots)));
+      Value tileBegin = alignedStart(low.begin, first, wide);
+
+      b.loop(tileBegin, tileEnd, wide, [&](Value k) {
+        Values scores(tileRows * plan.tileVectors, b.zeros(plan.lanes));
+        scores = b.loop(
+            zero, b.index(spec.size), 1, scores,
+            [&](Value d, ValueRange state) {
+              Values next(state), loaded;
+              for (int64_t v = 0; v < plan.tileVectors; ++v)
+                loaded.push_back(b.loadVector(
+                    keyColumns, {d, b.add(k, v * plan.lanes)}, plan.lanes));
+              for (int64_t r = 0; r < tileRows; ++r) {
+                Value q = b.broadcast(b.load(queryRows, {b.add(r0, r), d}),
+                                      plan.lanes);
+                for (int64_t v = 0; v < plan.tileVectors; ++v) {
+                  Value &s = next[r * plan.tileVectors + v];
+                  s = b.fma(q, loaded[v], s);
+                }
+              }
+              return next;
+            });
+        for (int64_t r = 0; r < tileRows; ++r)
+          for (int64_t v = 0; v < plan.tileVectors; ++v)
+            b.storeVector(scores[r * plan.tileVectors + v], weights,
+                          {b.index(r), b.add(k, v * plan.lanes)});
+      });
+      body(r0, first, tileBegin, tileEnd);
+    });
+  });
+}
+
+void AttentionEmitter::emitRunningWeights(const Block &block, Value r0,
+                                          Value first, Value begin, Value end) {
+  Value zero = b.index(0), one = b.index(1);
+  b.loop(zero, b.index(tileRows), 1, [&](Value i) {
+    Value r = b.add(r0, i);
+    auto [position, head] = block.place(r);
+    Range range = visible(block.row, block.length, position);
+    Range relative = {b.sub(range.begin, first), b.sub(range.end, first)};
+    Value before = b.load(state, {r, zero});
+    auto [maximum, total] =
+        emitSoftmax(weights, i, {block.row, head, position, first}, begin, end,
+                    relative, before);
+    Value factor = emitExp2(b, b.subf(before, maximum));
+    b.store(maximum, state, {r, zero});
+    b.store(b.fma(b.load(state, {r, one}), factor, total), state, {r, one});
+    b.store(factor, state, {r, b.index(2)});
+  });
+}
+
+void AttentionEmitter::emitRoundedWeights(const Block &block, Value r0,
+                                          Value first, Value begin, Value end) {
+  b.loop(b.index(0), b.index(tileRows), 1, [&](Value i) {
+    Value r = b.add(r0, i);
+    auto [position, head] = block.place(r);
+    Range range = visible(block.row, block.length, position);
+    Range relative = {b.sub(range.begin, first), b.sub(range.end, first)};
+    Value maximum = b.load(state, {r, b.index(0)});
+    emitVisibleScores(weights, i, {block.row, head, position, first}, begin,
+                      end, relative, maximum);
+    Value shift = b.broadcast(maximum, plan.lanes);
+    // No weight is seen where the sum is 0: all stay 0.
+    Value total = b.load(state, {r, b.index(1)});
+    Value none = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, total,
+                                       b.like(total, 0.0));
+    Value divisor =
+        b.broadcast(b.select(none, b.like(total, 1.0), total), plan.lanes);
+    b.loop(begin, end, plan.lanes, [&](Value k) {
+      Value s = b.loadVector(weights, {i, k}, plan.lanes);
+      Value weight = b.divf(emitExp2(b, b.subf(s, shift)), divisor);
+      b.storeVector(round(weight, toWeight), weights, {i, k});
+    });
+    b.store(b.f32(1.0), state, {r, b.index(2)});
   });
 }
 
@@ -83,84 +178,52 @@ void AttentionEmitter::emitManyItem(Value row, Value kvHead, Value firstQuery) {
     b.store(b.f32(0.0), state, {r, one});
   });
 
-  Value chunkBegin = b.mul(b.div(firstRange.begin, chunkSlots), chunkSlots);
-  b.loop(chunkBegin, lastRange.end, chunkSlots, [&](Value first) {
-    // All slots from here on are relative to the chunk.
-    int64_t wide = plan.tileVectors * plan.lanes;
-    Value end = b.min(b.sub(lastRange.end, first), b.index(chunkSlots));
-    Value begin = alignedStart(firstRange.begin, first, wide);
-    if (spec.padding)
-      emitBias(row, first);
-    emitTransposedKeys(row, kvHead, first, begin, end, keyColumns);
-
-    b.loop(zero, rowsUp, tileRows, [&](Value r0) {
-      Range low = visible(row, length, place(r0).first);
-      Range high = visible(row, length, place(b.add(r0, tileRows - 1)).first);
-      Value tileEnd =
-          b.max(zero, b.min(b.sub(high.end, first), b.index(chunkSlots)));
-      Value tileBegin = alignedStart(low.begin, first, wide);
-
-      b.loop(tileBegin, tileEnd, wide, [&](Value k) {
-        Values scores(tileRows * plan.tileVectors, b.zeros(plan.lanes));
-        scores = b.loop(
-            zero, b.index(spec.size), 1, scores,
-            [&](Value d, ValueRange state) {
-              Values next(state), loaded;
-              for (int64_t v = 0; v < plan.tileVectors; ++v)
-                loaded.push_back(b.loadVector(
-                    keyColumns, {d, b.add(k, v * plan.lanes)}, plan.lanes));
-              for (int64_t r = 0; r < tileRows; ++r) {
-                Value q = b.broadcast(b.load(queryRows, {b.add(r0, r), d}),
-                                      plan.lanes);
-                for (int64_t v = 0; v < plan.tileVectors; ++v) {
-                  Value &s = next[r * plan.tileVectors + v];
-                  s = b.fma(q, loaded[v], s);
-                }
-              }
-              return next;
-            });
-        for (int64_t r = 0; r < tileRows; ++r)
-          for (int64_t v = 0; v < plan.tileVectors; ++v)
-            b.storeVector(scores[r * plan.tileVectors + v], weights,
-                          {b.index(r), b.add(k, v * plan.lanes)});
-      });
-
-      b.loop(zero, b.index(tileRows), 1, [&](Value i) {
-        Value r = b.add(r0, i);
-        auto [position, head] = place(r);
-        Range range = visible(row, length, position);
-        Range relative = {b.sub(range.begin, first), b.sub(range.end, first)};
-        Value before = b.load(state, {r, zero});
-        auto [maximum, total] =
-            emitSoftmax(weights, i, {row, head, position, first}, tileBegin,
-                        tileEnd, relative, before);
-        Value factor = emitExp2(b, b.subf(before, maximum));
-        b.store(maximum, state, {r, zero});
-        b.store(b.fma(b.load(state, {r, one}), factor, total), state, {r, one});
-        b.store(factor, state, {r, b.index(2)});
-      });
-
-      emitWeightedSum(
-          tileRows, weights, row, kvHead, first, tileBegin, tileEnd,
-          [&](int64_t r, int64_t v) {
-            Value at = b.add(r0, r);
-            Value sum = b.loadVector(sums, {at, b.index(v * plan.valueLanes)},
-                                     plan.valueLanes);
-            return b.mulf(sum, b.broadcast(b.load(state, {at, b.index(2)}),
-                                           plan.valueLanes));
-          },
-          [&](int64_t r, int64_t v, Value sum) {
-            b.storeVector(sum, sums,
-                          {b.add(r0, r), b.index(v * plan.valueLanes)});
-          });
-    });
+  Block block{row, kvHead, length, rowsUp, firstRange, lastRange, place};
+  // The sums of a tile's rows go on with its weights.
+  auto addWeighted = [&](Value r0, Value first, Value begin, Value end) {
+    emitWeightedSum(
+        tileRows, weights, row, kvHead, first, begin, end,
+        [&](int64_t r, int64_t v) {
+          Value at = b.add(r0, r);
+          Value sum = b.loadVector(sums, {at, b.index(v * plan.valueLanes)},
+                                   plan.valueLanes);
+          return b.mulf(sum, b.broadcast(b.load(state, {at, b.index(2)}),
+                                         plan.valueLanes));
+        },
+        [&](int64_t r, int64_t v, Value sum) {
+          b.storeVector(sum, sums,
+                        {b.add(r0, r), b.index(v * plan.valueLanes)});
+        });
+  };
+  forEachTile(block, [&](Value r0, Value first, Value begin, Value end) {
+    emitRunningWeights(block, r0, first, begin, end);
+    if (!spec.weightRounding)
+      addWeighted(r0, first, begin, end);
   });
+  if (spec.weightRounding) {
+    if (spec.sinks)
+      b.loop(zero, rowsUp, 1, [&](Value r) {
+        Value total = addSink(b.load(state, {r, one}), b.load(state, {r, zero}),
+                              place(r).second);
+        b.store(total, state, {r, one});
+      });
+    forEachTile(block, [&](Value r0, Value first, Value begin, Value end) {
+      emitRoundedWeights(block, r0, first, begin, end);
+      addWeighted(r0, first, begin, end);
+    });
+  }
 
   b.loop(zero, rows, 1, [&](Value r) {
     auto [position, head] = place(r);
     Value total = b.load(state, {r, one});
-    if (spec.sinks)
+    if (spec.weightRounding) {
+      // Its weights were divided; a row that sees nothing stays one.
+      Value none = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, total,
+                                         b.like(total, 0.0));
+      total = b.select(none, total, b.like(total, 1.0));
+    } else if (spec.sinks) {
       total = addSink(total, b.load(state, {r, zero}), head);
+    }
     storeRow(total, row, position, head, [&](int64_t v) {
       return b.loadVector(sums, {r, b.index(v * plan.valueLanes)},
                           plan.valueLanes);

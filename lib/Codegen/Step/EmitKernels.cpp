@@ -95,7 +95,8 @@ void Emitter::createCall(OpBuilder &b, func::FuncOp function,
 }
 
 /// The text that equal kernels have in common.
-static std::string getKey(KernelOp kernel, ArrayRef<KernelOperand> operands) {
+static std::string getKey(const KernelRoot &root, KernelOp kernel,
+                          ArrayRef<KernelOperand> operands) {
   std::string key;
   llvm::raw_string_ostream os(key);
   // Values are numbered from the region's start.
@@ -105,7 +106,7 @@ static std::string getKey(KernelOp kernel, ArrayRef<KernelOperand> operands) {
   for (Value argument : region.getArguments())
     numbers.try_emplace(argument, numbers.size());
   for (Operation &inner : region.front()) {
-    os << inner.getName() << inner.getAttrDictionary();
+    os << inner.getName() << root.getKey(&inner);
     for (Value operand : inner.getOperands())
       os << " %" << numbers.lookup(operand);
     for (Value result : inner.getResults()) {
@@ -128,7 +129,7 @@ LogicalResult Emitter::emitKernel(KernelOp kernel,
   if (failed(
           root->getOperands(b, kernel, row, signature.getThreads(), operands)))
     return failure();
-  func::FuncOp &function = functions[getKey(kernel, operands)];
+  func::FuncOp &function = functions[getKey(*root, kernel, operands)];
   if (!function) {
     SmallVector<Type> types;
     for (const KernelOperand &operand : operands)

@@ -234,6 +234,16 @@ public:
     if (std::optional<APFloat> hidden = op.getHidden())
       spec.hidden = hidden->convertToDouble();
     spec.hiddenOnce = op.getHiddenOnce();
+    auto getRounding = [](std::optional<RoundingAttr> rounding) {
+      std::optional<AttentionSpec::Rounding> result;
+      if (rounding)
+        result = {rounding->getLeast(), rounding->getGreatest()};
+      return result;
+    };
+    spec.keyRounding = getRounding(op.getKeyRounding());
+    spec.valueRounding = getRounding(op.getValueRounding());
+    spec.scoreRounding = getRounding(op.getScoreRounding());
+    spec.weightRounding = getRounding(op.getWeightRounding());
     spec.sinks = static_cast<bool>(op.getSinks());
     spec.mask = static_cast<bool>(op.getMask());
     if (spec.mask)
@@ -267,6 +277,14 @@ public:
       operands.push_back({asDynamic(b, getInput(kernel, op.getMask()))});
     if (op.getSinks())
       operands.push_back({asVector(b, getInput(kernel, op.getSinks()))});
+    for (std::optional<RoundingAttr> rounding :
+         {op.getKeyRounding(), op.getValueRounding(), op.getScoreRounding(),
+          op.getWeightRounding()})
+      if (rounding)
+        for (double number : {rounding->getScale().getValueAsDouble(),
+                              (double)rounding->getZero()})
+          operands.push_back({arith::ConstantOp::create(
+              b, loc, b.getF32FloatAttr((float)number))});
     operands.push_back({asDynamic(b, kernel.getOutputs()[0], {2}), true});
     auto dim = [&](Value memref, int64_t d) -> Value {
       return memref::DimOp::create(b, loc, memref, d);
@@ -277,6 +295,15 @@ public:
         b, loc, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()), bytes);
     operands.push_back({scratch, true});
     return success();
+  }
+
+  /// Scales and zeros are arguments.
+  DictionaryAttr getKey(Operation *op) const override {
+    NamedAttrList attributes(op->getAttrDictionary());
+    for (NamedAttribute attribute : op->getAttrs())
+      if (auto rounding = dyn_cast<RoundingAttr>(attribute.getValue()))
+        attributes.set(attribute.getName(), TypeAttr::get(rounding.getCode()));
+    return attributes.getDictionary(op->getContext());
   }
 
   FailureOr<func::FuncOp> emit(KernelOp kernel, const IsaRow &row,

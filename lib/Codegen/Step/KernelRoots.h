@@ -44,6 +44,12 @@ public:
               mlir::Value threads,
               llvm::SmallVectorImpl<KernelOperand> &operands) const = 0;
 
+  /// What of an op of the region's attributes makes kernels differ: all but
+  /// numbers that getOperands passes.
+  virtual mlir::DictionaryAttr getKey(mlir::Operation *op) const {
+    return op->getAttrDictionary();
+  }
+
   /// Fills what `create(suffix)` returns, an empty function with these
   /// arguments, and returns the one to call.
   virtual mlir::FailureOr<mlir::func::FuncOp> emit(

@@ -163,7 +163,8 @@ static std::optional<Group> formGroup(Operation *op) {
     return group;
   }
   if (auto attention = dyn_cast<CachedAttentionOp>(op)) {
-    if (attention.hasRounding())
+    // What queries give that see nothing is not rounded by the kernel.
+    if (attention.hasRounding() && attention.getHidden())
       return std::nullopt;
     // The kernel takes and stores [batch, sequence, heads · size].
     Value from = addHeads(attention.getQuery(), /*withRope=*/false, group.ops);

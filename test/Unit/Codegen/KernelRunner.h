@@ -22,6 +22,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -77,6 +78,11 @@ public:
   Arguments &index(int64_t value) {
     words.push_back(value);
     return *this;
+  }
+  Arguments &number(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    return index(bits);
   }
   std::vector<int64_t> words;
 };

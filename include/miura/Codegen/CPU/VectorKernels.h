@@ -63,6 +63,19 @@ struct AttentionSpec {
   /// That softmax is of keys up to the query only, and of these not of any that
   /// window and padding both hide.
   bool hiddenOnce = false;
+
+  /// Codes that something is rounded to on its way, as `#miura.rounding` says;
+  /// their scale and zero are arguments.
+  struct Rounding {
+    int64_t least = 0, greatest = 0;
+  };
+  /// Of keys and values as they are read, of scores before masks, of weights
+  /// after their sum has divided them. Not with `hidden`.
+  std::optional<Rounding> keyRounding, valueRounding, scoreRounding,
+      weightRounding;
+  bool hasRounding() const {
+    return keyRounding || valueRounding || scoreRounding || weightRounding;
+  }
 };
 
 /// Attention over a cache of fixed capacity.
@@ -74,6 +87,7 @@ struct AttentionSpec {
 ///       [padding : memref<B × C × i8>]                  only with spec.padding
 ///       [mask    : memref<B|1 × heads|1 × T|1 × C|1 × f32>]  with spec.mask
 ///       [sinks   : memref<heads × f32>]                 only with spec.sinks
+///       [scale, zero : f32]   for each rounding, in the order of their fields
 ///        out     : memref<B × T × heads·valueSize × f32>  heads merged
 ///        scratch : memref<? × i8>                       64-byte aligned
 ///        team, tid, nthreads : index)
@@ -87,7 +101,8 @@ struct AttentionSpec {
 ///
 /// Error against exact arithmetic: that of f32 sums over `size` and over the
 /// keys, plus 1.4 · 2⁻²⁴ relative per exponential and |score| · 2⁻²⁴ absolute
-/// in its argument.
+/// in its argument. Where something is rounded, what lies that near to the
+/// middle of two codes may become either.
 void emitAttentionKernel(mlir::OpBuilder &builder, mlir::func::FuncOp func,
                          const AttentionSpec &spec, const IsaRow &row);
 
