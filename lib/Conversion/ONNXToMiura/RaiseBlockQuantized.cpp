@@ -17,6 +17,7 @@
 
 #include "Raiser.h"
 #include "miura/Compress/Codebooks.h"
+#include "miura/Dialect/Miura/IR/HostTensor.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include <numeric>
 
@@ -65,10 +66,27 @@ bool Raiser::raiseMatMulNBits(OnnxNodeOp op) {
                << block;
     return false;
   }
-  if (getInput(op, 4)) {
-    reject(op) << "has a group index (g_idx), which is not supported: quantize "
-                  "the model without an order of columns";
-    return false;
+  // An index of groups in the order of columns says nothing. With zero points
+  // ONNX Runtime reads others through it than its documentation says.
+  if (Value group = getInput(op, 4)) {
+    std::vector<uint8_t> storage;
+    Value own = getStored(group);
+    auto bytes = own ? stored.read(own, storage)
+                     : FailureOr<ArrayRef<uint8_t>>(failure());
+    auto order =
+        succeeded(bytes)
+            ? readHostTensor(cast<RankedTensorType>(own.getType()), *bytes)
+            : FailureOr<HostTensor>(failure());
+    bool isPlain = succeeded(order) && !getInput(op, 3) &&
+                   (int64_t)order->ints.size() >= inner;
+    for (int64_t k = 0; isPlain && k < inner; ++k)
+      isPlain = order->ints[k] == k / block;
+    if (!isPlain) {
+      reject(op) << "has a group index (g_idx) in another order than that of "
+                    "columns, or beside zero points, which is not supported: "
+                    "quantize the model without an order of columns";
+      return false;
+    }
   }
   if (int64_t packed = getInt(op, "weight_prepacked", 0)) {
     reject(op) << "has weights in the order of one GPU kernel "
@@ -268,7 +286,11 @@ bool Raiser::raiseGatherBlockQuantized(OnnxNodeOp op) {
   };
   if (!codes || !scales || !type || !type.hasStaticShape() ||
       type.getRank() != 2 || !shape || shape->empty() ||
-      !isAxis("gather_axis", 0, 0) || !isAxis("quantize_axis", 1, 1))
+      !isAxis("gather_axis", 0, 0))
+    return false;
+  // Blocks run along rows, or down the columns of what is not packed.
+  bool isDown = isAxis("quantize_axis", 1, 0);
+  if (isDown && type.getElementType().isUnsignedInteger(8))
     return false;
   Type stored = type.getElementType();
   bool isPacked = stored.isUnsignedInteger(8);
@@ -289,27 +311,28 @@ bool Raiser::raiseGatherBlockQuantized(OnnxNodeOp op) {
   matrix.bits = bits;
   matrix.isUnsigned = stored.isUnsignedInteger();
   matrix.zero = isPacked ? 1u << (bits - 1) : 0;
-  matrix.block = {1, block};
-  int64_t blocks = llvm::divideCeil(matrix.columns, block);
+  matrix.block = {isDown ? block : 1, isDown ? 1 : block};
+  int64_t blocks =
+      isDown ? matrix.columns : llvm::divideCeil(matrix.columns, block);
+  int64_t rows = isDown ? llvm::divideCeil(matrix.rows, block) : matrix.rows;
   auto element = dyn_cast<FloatType>(getElementTypeOrSelf(scales.getType()));
-  if (!element || count(scales) != matrix.rows * blocks) {
-    reject(op) << "expects scales of " << matrix.rows << " x " << blocks
-               << " for " << matrix.columns
-               << " columns and block_size = " << block << ", but got "
-               << scales.getType();
+  if (!element || count(scales) != rows * blocks) {
+    reject(op) << "expects scales of " << rows << " x " << blocks << " for "
+               << matrix.columns << " columns and block_size = " << block
+               << ", but got " << scales.getType();
     return false;
   }
-  matrix.scalesType = RankedTensorType::get({matrix.rows, blocks}, element);
+  matrix.scalesType = RankedTensorType::get({rows, blocks}, element);
   if (zeros) {
     int64_t width = isPacked ? llvm::divideCeil(blocks * bits, 8) : blocks;
     if (getElementTypeOrSelf(zeros.getType()) != stored ||
-        count(zeros) != matrix.rows * width) {
-      reject(op) << "expects zero points of " << matrix.rows << " x " << width
+        count(zeros) != rows * width) {
+      reject(op) << "expects zero points of " << rows << " x " << width
                  << " of the type of its data, but got " << zeros.getType();
       return false;
     }
     matrix.zerosType = RankedTensorType::get(
-        {matrix.rows, blocks}, IntegerType::get(op.getContext(), bits));
+        {rows, blocks}, IntegerType::get(op.getContext(), bits));
   }
   builder.setInsertionPoint(op);
   Value weight = makeDequantize(matrix, op.getLoc());

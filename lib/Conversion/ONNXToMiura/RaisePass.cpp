@@ -267,6 +267,12 @@ void Raiser::expandFused() {
   forEachNode([&](OnnxNodeOp op) { decodeBeforeMoves(op); });
 }
 
+void Raiser::setFunctionType() {
+  func.setType(FunctionType::get(
+      func.getContext(), func.getBody().front().getArgumentTypes(),
+      func.getBody().front().getTerminator()->getOperandTypes()));
+}
+
 void Raiser::finish() {
   Block &body = func.getBody().front();
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
@@ -274,9 +280,7 @@ void Raiser::finish() {
         !op.hasTrait<OpTrait::IsTerminator>())
       op.erase();
 
-  Operation *terminator = body.getTerminator();
-  func.setType(FunctionType::get(func.getContext(), body.getArgumentTypes(),
-                                 terminator->getOperandTypes()));
+  setFunctionType();
   func.walk([&](Compressible use) {
     if (auto path = paths.find(use.getId()); path != paths.end())
       use->setAttr(kPathAttrName, builder.getStringAttr(path->second));
@@ -305,6 +309,12 @@ LogicalResult Raiser::run() {
   raiseRoundings();
   raiseExpertLoops();
   raiseLinears();
+  // What a node contradicts is said once; later phases would only add that
+  // they miss its result.
+  if (hasFailed) {
+    setFunctionType();
+    return failure();
+  }
   raiseExperts();
   raiseNorms();
   raiseActivations();
@@ -316,8 +326,10 @@ LogicalResult Raiser::run() {
   raiseViews();
   raiseSizes();
   raiseElementwise();
-  if (hasFailed)
+  if (hasFailed) {
+    setFunctionType();
     return failure();
+  }
   setRoles();
   finish();
   return success();

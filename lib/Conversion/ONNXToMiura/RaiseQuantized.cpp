@@ -192,8 +192,10 @@ Value Raiser::getDequantized(Value value, Value &root) {
       return {};
     }
   }
-  if (zeros && cast<RankedTensorType>(zeros.getType()).getShape() !=
-                   scaleType.getShape()) {
+  // A tensor of one number is one, of whatever rank.
+  auto zerosType = zeros ? cast<RankedTensorType>(zeros.getType()) : scaleType;
+  if (zerosType.getShape() != scaleType.getShape() &&
+      (zerosType.getNumElements() != 1 || scaleType.getNumElements() != 1)) {
     reject(op) << "expects zero points of the shape of its scales, "
                << scaleType << ", but got " << zeros.getType();
     return {};

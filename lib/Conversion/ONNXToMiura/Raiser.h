@@ -58,6 +58,8 @@ private:
   void raiseSizes(); // sizes that the tokens' shape tells
   void raiseElementwise();
   void setRoles();
+  /// Even a function that is not raised to the end agrees with its type.
+  void setFunctionType();
   void finish(); // dead nodes, function type, remarks
 
   /// Calls `f` on the nodes of the function's body that were there when the

@@ -114,9 +114,9 @@ func.func @bnb_bytes(%x: tensor<5x32xf32>) -> tensor<5x2xf32> {
 func.func @group_index(%x: tensor<5x32xf32>) -> tensor<5x2xf32> {
   %w = arith.constant dense<7> : tensor<2x1x16xui8>
   %s = arith.constant dense<0.5> : tensor<2xf32>
-  %g = arith.constant dense<0> : tensor<32xi32>
+  %g = arith.constant dense<1> : tensor<32xi32>
   %none = miura.absent
-  // expected-error @below {{node 'act_order' (MatMulNBits) has a group index (g_idx), which is not supported}}
+  // expected-error @below {{node 'act_order' (MatMulNBits) has a group index (g_idx) in another order than that of columns, or beside zero points}}
   %y = miura.onnx_node "MatMulNBits"(%x, %w, %s, %none, %g) {K = 32 : si64, N = 2 : si64, bits = 4 : si64, block_size = 32 : si64} domain("com.microsoft") version(1) name("act_order")
     : (tensor<5x32xf32>, tensor<2x1x16xui8>, tensor<2xf32>, !miura.absent, tensor<32xi32>) -> tensor<5x2xf32>
   return %y : tensor<5x2xf32>

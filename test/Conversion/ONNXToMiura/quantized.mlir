@@ -188,3 +188,42 @@ func.func @dynamic(%x: tensor<?x?x4xf32, #miura.dims<"b", "t", "">>) -> tensor<?
   %y = miura.onnx_node "Mul"(%f, %m) version(13) : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
   return %y : tensor<?x?x2xf32>
 }
+
+// -----
+
+// A group index in the order of columns says nothing.
+// CHECK-LABEL: func @nbits_plain_order(
+// CHECK: miura.dequantize
+// CHECK: miura.linear
+// CHECK-NOT: miura.onnx_node
+func.func @nbits_plain_order(%x: tensor<5x20xf32>) -> tensor<5x2xf32> {
+  %w = arith.constant dense<7> : tensor<2x2x8xui8>
+  %s = arith.constant dense<0.5> : tensor<2x2xf32>
+  %g = arith.constant dense<[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]> : tensor<20xi32>
+  %none = miura.absent
+  %y = miura.onnx_node "MatMulNBits"(%x, %w, %s, %none, %g) {K = 20 : si64, N = 2 : si64, bits = 4 : si64, block_size = 16 : si64} domain("com.microsoft") version(1)
+    : (tensor<5x20xf32>, tensor<2x2x8xui8>, tensor<2x2xf32>, !miura.absent, tensor<20xi32>) -> tensor<5x2xf32>
+  return %y : tensor<5x2xf32>
+}
+
+// -----
+
+// Blocks down the columns of a table of int4, and a zero point of another rank
+// than its scale.
+// CHECK-LABEL: func @look_up(
+// CHECK: miura.dequantize %{{.*}}, %{{.*}} block [16, 1] : tensor<20x2xi4>, tensor<2x2xf32> -> tensor<20x2xf32>
+// CHECK: miura.embedding
+// CHECK: miura.dequantize %{{.*}}, %{{.*}}, %{{.*}} block [0, 0] unsigned : tensor<2x2xi8>
+// CHECK-NOT: miura.onnx_node
+func.func @look_up(%t: tensor<?xi64>) -> tensor<?x2xf32> {
+  %w = arith.constant {miura.name = "w"} dense<7> : tensor<20x2xi4>
+  %s = arith.constant dense<0.5> : tensor<2x2xf32>
+  %x = miura.onnx_node "GatherBlockQuantized"(%w, %t, %s) {block_size = 16 : si64, gather_axis = 0 : si64, quantize_axis = 0 : si64} domain("com.microsoft") version(1)
+    : (tensor<20x2xi4>, tensor<?xi64>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  %q = arith.constant {miura.name = "q"} dense<7> : tensor<2x2xui8>
+  %one = arith.constant dense<0.5> : tensor<1xf32>
+  %z = arith.constant dense<3> : tensor<ui8>
+  %d = miura.onnx_node "DequantizeLinear"(%q, %one, %z) version(21) : (tensor<2x2xui8>, tensor<1xf32>, tensor<ui8>) -> tensor<2x2xf32>
+  %y = miura.onnx_node "MatMul"(%x, %d) version(13) : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
