@@ -62,21 +62,18 @@ EmbeddingOp Raiser::findVocabulary(BlockArgument &tokens) {
   return vocabulary;
 }
 
-SmallVector<BlockArgument> Raiser::findPositions(EmbeddingOp vocabulary) {
+SmallVector<BlockArgument> Raiser::findPositions(BlockArgument tokens) {
   SmallVector<BlockArgument> found;
   auto add = [&](Value value) {
     for (BlockArgument argument : getArguments(value))
-      if (!llvm::is_contained(found, argument))
+      if (argument != tokens && !llvm::is_contained(found, argument))
         found.push_back(argument);
   };
   func.walk([&](RopeOp op) {
     add(op.getCos());
     add(op.getSin());
   });
-  func.walk([&](EmbeddingOp op) {
-    if (op != vocabulary)
-      add(op.getIndices());
-  });
+  func.walk([&](EmbeddingOp op) { add(op.getIndices()); });
   return found;
 }
 

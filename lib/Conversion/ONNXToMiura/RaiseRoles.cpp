@@ -37,7 +37,7 @@ void Raiser::setRoles() {
 
   BlockArgument tokens;
   EmbeddingOp vocabulary = findVocabulary(tokens);
-  SmallVector<BlockArgument> positions = findPositions(vocabulary);
+  SmallVector<BlockArgument> positions = findPositions(tokens);
   if (vocabulary)
     setRole(tokens, RoleKind::tokens, -1);
 

@@ -188,8 +188,10 @@ private:
   // RaisePositions.cpp
   /// The table that the tokens index, or null.
   EmbeddingOp findVocabulary(mlir::BlockArgument &tokens);
-  /// Arguments that rotations or other tables than the vocabulary depend on.
-  llvm::SmallVector<mlir::BlockArgument> findPositions(EmbeddingOp vocabulary);
+  /// Arguments that rotations depend on, or tables that are not indexed by
+  /// `tokens`: a model may have several of these, one per layer say.
+  llvm::SmallVector<mlir::BlockArgument>
+  findPositions(mlir::BlockArgument tokens);
   bool countsTokens(mlir::Value value, const Shape &tokens, bool batched,
                     mlir::Value &past);
   /// The new tokens' part of what a file computes for every key, in `indices`.

@@ -294,3 +294,22 @@ func.func @rows_of_a_mask(%tokens: tensor<?x?xi64, #miura.dims<"b", "t">>, %mask
   %y = miura.onnx_node "Reshape"(%mask, %s) version(18) : (tensor<?x?xi64, #miura.dims<"rows", "total">>, tensor<2xi64>) -> tensor<?x?xi64>
   return %y : tensor<?x?xi64>
 }
+
+// -----
+
+// A second table that the tokens index, with a row for every layer's use, does
+// not make them positions.
+// CHECK-LABEL: func @tables_of_tokens(
+// CHECK-SAME: miura.role = #miura.role<tokens>
+// CHECK-SAME: miura.role = #miura.role<positions>
+func.func @tables_of_tokens(%tokens: tensor<?x?xi64, #miura.dims<"b", "t">>, %positions: tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x3xf32> {
+  %words = arith.constant dense<[[1.0, 2.0, 3.0], [3.0, 4.0, 4.0], [5.0, 6.0, 9.0]]> : tensor<3x3xf32>
+  %more = arith.constant dense<[[1.5, 2.0, 3.0], [3.0, 4.5, 4.0], [5.0, 6.0, 9.5]]> : tensor<3x3xf32>
+  %places = arith.constant dense<[[1.0, 2.0, 5.0], [3.0, 4.0, 6.0]]> : tensor<2x3xf32>
+  %e = miura.onnx_node "Gather"(%words, %tokens) {axis = 0 : si64} version(18) : (tensor<3x3xf32>, tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x3xf32>
+  %f = miura.onnx_node "Gather"(%more, %tokens) {axis = 0 : si64} version(18) : (tensor<3x3xf32>, tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x3xf32>
+  %p = miura.onnx_node "Gather"(%places, %positions) {axis = 0 : si64} version(18) : (tensor<2x3xf32>, tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x3xf32>
+  %x = miura.onnx_node "Add"(%e, %f) version(18) : (tensor<?x?x3xf32>, tensor<?x?x3xf32>) -> tensor<?x?x3xf32>
+  %y = miura.onnx_node "Add"(%x, %p) version(18) : (tensor<?x?x3xf32>, tensor<?x?x3xf32>) -> tensor<?x?x3xf32>
+  return %y : tensor<?x?x3xf32>
+}
