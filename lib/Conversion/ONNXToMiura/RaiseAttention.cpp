@@ -354,6 +354,42 @@ std::optional<Raiser::Shape> Raiser::getSplitScores(Value scores) {
   return std::nullopt;
 }
 
+Raiser::Indices Raiser::getOwnIndices(Value factor, const Indices &product,
+                                      Expr row, Expr column) {
+  const Shape *shape = analysis.getShape(factor);
+  if (!shape || shape->size() < 2 || shape->size() > product.size())
+    return {};
+  Indices at(product.end() - shape->size(), product.end());
+  for (size_t n = 0; n + 2 < shape->size(); ++n)
+    if (isConstant((*shape)[n], 1))
+      at[n] = context.integer(0);
+  at[shape->size() - 2] = row;
+  at[shape->size() - 1] = column;
+  return at;
+}
+
+Expr Raiser::getComputed(Value value, Indices at) {
+  double factor = 1;
+  for (int steps = 0; steps < 16; ++steps) {
+    if (Value source = analysis.stepThroughView(value, at)) {
+      value = source;
+      continue;
+    }
+    auto op = value.getDefiningOp<OnnxNodeOp>();
+    std::optional<double> k;
+    if (isNode(op, "Mul") || isNode(op, "Div"))
+      k = analysis.getSplat(getInput(op, 1));
+    if (!k || *k == 0)
+      break;
+    const Shape *shape = analysis.getShape(getInput(op, 0));
+    if (!shape || shape->size() != at.size())
+      break;
+    factor = isNode(op, "Mul") ? factor * *k : factor / *k;
+    value = getInput(op, 0);
+  }
+  return context.scale(context.element(value, at), factor);
+}
+
 bool Raiser::raiseAttention(OnnxNodeOp softmax) {
   Value probabilities = softmax.getResult(0);
   const Shape *found = analysis.getShape(probabilities);
@@ -497,19 +533,15 @@ bool Raiser::raiseAttention(OnnxNodeOp softmax) {
     return false;
   Expr d = context.index("k", left->back());
   auto elementOf = [&](Value v, Expr row, Expr column) -> Expr {
-    const Shape *s = analysis.getShape(v);
-    if (!s || s->size() < 2 || s->size() > indices.size())
-      return nullptr;
-    Indices at(indices.end() - s->size(), indices.end());
-    for (size_t n = 0; n + 2 < s->size(); ++n)
-      if (isConstant((*s)[n], 1))
-        at[n] = context.integer(0);
-    at[s->size() - 2] = row;
-    at[s->size() - 1] = column;
-    return analysis.getElement(v, at);
+    Indices at = getOwnIndices(v, indices, row, column);
+    return at.empty() ? nullptr : analysis.getElement(v, at);
   };
   size_t rank = indices.size();
   Expr queryElement = elementOf(getInput(product, 0), indices[rank - 2], d);
+  if (queryElement && !getScaledAtom(queryElement).second)
+    queryElement = getComputed(
+        getInput(product, 0),
+        getOwnIndices(getInput(product, 0), indices, indices[rank - 2], d));
   Expr keyElement = getInt(product, "transB", 0)
                         ? elementOf(getInput(product, 1), indices[rank - 1], d)
                         : elementOf(getInput(product, 1), d, indices[rank - 1]);

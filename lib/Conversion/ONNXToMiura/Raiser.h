@@ -208,6 +208,13 @@ private:
 
   // RaiseAttention.cpp
   bool raiseAttention(OnnxNodeOp softmax);
+  /// The indices by which a factor of a product with `product`'s last two
+  /// replaced by its own is read; empty if it does not broadcast to them.
+  Indices getOwnIndices(mlir::Value factor, const Indices &product, Expr row,
+                        Expr column);
+  /// The element below views and constant factors, as one of a tensor that is
+  /// computed: queries may be scaled by position, say.
+  Expr getComputed(mlir::Value value, Indices at);
   /// The sizes batch × heads × queries × keys of scores that have batch and
   /// heads in one dimension; null if no view tells them apart.
   std::optional<Shape> getSplitScores(mlir::Value scores);

@@ -177,3 +177,22 @@ func.func @rounded_norm(%x: tensor<1x2x?x4xf32, #miura.dims<"", "", "t", "">>, %
   %y = miura.onnx_node "MatMul"(%p, %k) version(18) : (tensor<1x2x?x?xf16>, tensor<1x2x?x4xf16, #miura.dims<"", "", "t", "">>) -> tensor<1x2x?x4xf16>
   return %y : tensor<1x2x?x4xf16>
 }
+
+// -----
+
+// Queries that are scaled by position are computed, then attended with; the
+// constant factor behind goes into the scale.
+// CHECK-LABEL: func @scaled_queries(
+// CHECK-SAME: %[[K:[a-z0-9]+]]: tensor<?x2x?x4xf32>
+// CHECK: %[[Q:.*]] = miura.onnx_node "Mul"
+// CHECK: miura.attention %[[Q]], %[[K]], %[[K]] scale 5.000000e-01 {{.*}}tensor<?x2x?x4xf32>
+func.func @scaled_queries(%k: tensor<?x2x?x4xf32, #miura.dims<"b", "", "t", "">>, %f: tensor<?x1x?x1xf32, #miura.dims<"b", "", "t", "">>) -> tensor<?x2x?x4xf32> {
+  %half = arith.constant dense<0.5> : tensor<f32>
+  %kt = miura.onnx_node "Transpose"(%k) {perm = array<i64: 0, 1, 3, 2>} version(18) : (tensor<?x2x?x4xf32, #miura.dims<"b", "", "t", "">>) -> tensor<?x2x4x?xf32>
+  %q = miura.onnx_node "Mul"(%k, %f) version(18) : (tensor<?x2x?x4xf32, #miura.dims<"b", "", "t", "">>, tensor<?x1x?x1xf32, #miura.dims<"b", "", "t", "">>) -> tensor<?x2x?x4xf32>
+  %h = miura.onnx_node "Mul"(%q, %half) version(18) : (tensor<?x2x?x4xf32>, tensor<f32>) -> tensor<?x2x?x4xf32>
+  %s = miura.onnx_node "MatMul"(%h, %kt) version(18) : (tensor<?x2x?x4xf32>, tensor<?x2x4x?xf32>) -> tensor<?x2x?x?xf32>
+  %p = miura.onnx_node "Softmax"(%s) {axis = -1 : si64} version(18) : (tensor<?x2x?x?xf32>) -> tensor<?x2x?x?xf32>
+  %y = miura.onnx_node "MatMul"(%p, %k) version(18) : (tensor<?x2x?x?xf32>, tensor<?x2x?x4xf32, #miura.dims<"b", "", "t", "">>) -> tensor<?x2x?x4xf32>
+  return %y : tensor<?x2x?x4xf32>
+}
