@@ -302,6 +302,7 @@ LogicalResult Raiser::run() {
   analysis.learnEqualSizes(func.getBody().front());
   readTypes();
   raiseConstants();
+  raiseScatters();
   expandFused();
   // Products and norms first: what they make is opaque to the analysis, which
   // keeps the expressions of rotations and masks small.

@@ -45,6 +45,7 @@ private:
   void readTables();       // stored masks
   void raiseStoredCodes(); // weights that a node quantizes
   void raiseRoundings();   // activations of static quantization
+  void raiseScatters();    // rows that are put in place
   void expandFused();      // nodes that say several
   void raiseExpertLoops(); // experts taken one by one
   void raiseLinears();     // MatMul, Gemm, Gather of weights
@@ -269,6 +270,12 @@ private:
 
   // ExpandEinsum.cpp
   bool expandEinsum(OnnxNodeOp op);
+
+  // RaiseScatters.cpp
+  bool raiseScatter(OnnxNodeOp op);
+  /// Appends the rows `first` … `last` − 1 of a tensor, in one or more parts.
+  bool appendRows(mlir::Value tensor, int64_t first, Expr last,
+                  OnnxNodeOp before, llvm::SmallVectorImpl<mlir::Value> &rows);
 
   // ExpandAttention.cpp
   bool expandAttention(OnnxNodeOp op);
