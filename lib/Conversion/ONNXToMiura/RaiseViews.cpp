@@ -95,11 +95,20 @@ Value Raiser::makeSizes(Value value, Operation *before) {
   if (!type || !type.hasStaticShape() || type.getRank() > 1 ||
       !type.getElementType().isSignlessInteger(64))
     return {};
+  if (value.getDefiningOp<arith::ConstantOp>())
+    return {};
   std::optional<Shape> sizes = analysis.getElements(value);
-  if (!sizes || sizes->empty() ||
-      llvm::all_of(*sizes, [](Expr e) { return getInteger(e).has_value(); }))
+  if (!sizes || sizes->empty())
     return {};
   builder.setInsertionPoint(before);
+  if (llvm::all_of(*sizes, [](Expr e) { return getInteger(e).has_value(); })) {
+    SmallVector<int64_t> numbers;
+    for (Expr size : *sizes)
+      numbers.push_back(*getInteger(size));
+    return arith::ConstantOp::create(
+        builder, before->getLoc(),
+        DenseElementsAttr::get(type, ArrayRef<int64_t>(numbers)));
+  }
   SmallVector<Value> values;
   for (Expr size : *sizes) {
     OpFoldResult known = makeSize(size, before);
@@ -381,6 +390,7 @@ void Raiser::raiseSizes() {
              {"Range", 1},
              {"TopK", 1},
              {"Expand", 1},
+             {"Tile", 1},
              {"ConstantOfShape", 0}})
       if (isNode(op, type))
         if (Value size = makeSizes(getInput(op, operand), op))
