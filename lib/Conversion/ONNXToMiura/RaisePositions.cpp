@@ -73,7 +73,16 @@ SmallVector<BlockArgument> Raiser::findPositions(BlockArgument tokens) {
     add(op.getCos());
     add(op.getSin());
   });
-  func.walk([&](EmbeddingOp op) { add(op.getIndices()); });
+  func.walk([&](EmbeddingOp op) {
+    // Choices that a model computes (of experts, say) depend on all that it is
+    // given.
+    bool isComputed = false;
+    walkElementSources(op.getIndices(), [&](Value source) {
+      isComputed |= isa_and_nonnull<EmbeddingOp>(source.getDefiningOp());
+    });
+    if (!isComputed)
+      add(op.getIndices());
+  });
   return found;
 }
 

@@ -313,3 +313,43 @@ func.func @tables_of_tokens(%tokens: tensor<?x?xi64, #miura.dims<"b", "t">>, %po
   %y = miura.onnx_node "Add"(%x, %p) version(18) : (tensor<?x?x3xf32>, tensor<?x?x3xf32>) -> tensor<?x?x3xf32>
   return %y : tensor<?x?x3xf32>
 }
+
+// -----
+
+// How often a dimension is repeated is known although it is computed, as
+// repeat_interleave is by way of a OneHot.
+// CHECK-LABEL: func @known_repetitions(
+// CHECK: %[[N:.*]] = arith.constant dense<[1, 2, 1]> : tensor<3xi64>
+// CHECK: miura.onnx_node "Tile"(%{{.*}}, %[[N]])
+func.func @known_repetitions(%x: tensor<?x1x3xf32, #miura.dims<"n", "", "">>) -> tensor<?x2x3xf32> {
+  %place = arith.constant dense<1> : tensor<1xi64>
+  %depth = arith.constant dense<3> : tensor<i64>
+  %values = arith.constant dense<[1, 2]> : tensor<2xi64>
+  %front = arith.constant dense<0> : tensor<1xi64>
+  %hot = miura.onnx_node "OneHot"(%place, %depth, %values) version(11) : (tensor<1xi64>, tensor<i64>, tensor<2xi64>) -> tensor<1x3xi64>
+  %often = miura.onnx_node "Squeeze"(%hot, %front) version(13) : (tensor<1x3xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %y = miura.onnx_node "Tile"(%x, %often) version(13) : (tensor<?x1x3xf32, #miura.dims<"n", "", "">>, tensor<3xi64>) -> tensor<?x2x3xf32>
+  return %y : tensor<?x2x3xf32>
+}
+
+// -----
+
+// A choice that is computed from the tokens' rows (of an expert, whose bias a
+// table holds) says nothing of positions.
+// CHECK-LABEL: func @choices_are_no_positions(
+// CHECK-SAME: miura.role = #miura.role<tokens>
+// CHECK-SAME: miura.role = #miura.role<positions>
+// CHECK-NOT: miura.role
+func.func @choices_are_no_positions(%tokens: tensor<?x?xi64, #miura.dims<"b", "t">>, %positions: tensor<?x?xi64, #miura.dims<"b", "t">>, %other: tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x3xf32> {
+  %words = arith.constant dense<[[1.0, 2.0, 3.0], [3.0, 4.0, 4.0], [5.0, 6.0, 9.0]]> : tensor<3x3xf32>
+  %biases = arith.constant dense<[[1.5, 2.0, 3.0], [3.0, 4.5, 4.0]]> : tensor<2x3xf32>
+  %places = arith.constant dense<[[1.0, 2.0, 5.0], [3.0, 4.0, 6.0]]> : tensor<2x3xf32>
+  %e = miura.onnx_node "Gather"(%words, %tokens) {axis = 0 : si64} version(18) : (tensor<3x3xf32>, tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x3xf32>
+  %p = miura.onnx_node "Gather"(%places, %positions) {axis = 0 : si64} version(18) : (tensor<2x3xf32>, tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?x3xf32>
+  %x = miura.onnx_node "Add"(%e, %p) version(18) : (tensor<?x?x3xf32>, tensor<?x?x3xf32>) -> tensor<?x?x3xf32>
+  %best = miura.onnx_node "ArgMax"(%x) {axis = -1 : si64, keepdims = 0 : si64} version(13) : (tensor<?x?x3xf32>) -> tensor<?x?xi64>
+  %seen = miura.onnx_node "Mul"(%best, %other) version(14) : (tensor<?x?xi64>, tensor<?x?xi64, #miura.dims<"b", "t">>) -> tensor<?x?xi64>
+  %b = miura.onnx_node "Gather"(%biases, %seen) {axis = 0 : si64} version(18) : (tensor<2x3xf32>, tensor<?x?xi64>) -> tensor<?x?x3xf32>
+  %y = miura.onnx_node "Add"(%x, %b) version(18) : (tensor<?x?x3xf32>, tensor<?x?x3xf32>) -> tensor<?x?x3xf32>
+  return %y : tensor<?x?x3xf32>
+}
