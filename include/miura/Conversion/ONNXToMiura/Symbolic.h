@@ -149,6 +149,10 @@ private:
   Expr assume(Expr a, Expr condition, bool value);
   Expr junction(Kind kind, Expr a, Expr b);
   Expr unique(Node node);
+  /// Beyond this size arithmetic no longer distributes over selections and
+  /// sums.
+  static constexpr uint32_t kMaximumSize = 400;
+
   Expr atom(Node node, bool isFloat);
   Expr poly(llvm::SmallVector<Term, 1> terms, bool isFloat);
   /// The result of `op` on the branches of a selection, or null.
@@ -169,6 +173,8 @@ bool mentions(Expr a, Expr symbol);
 /// The value of a constant number.
 std::optional<double> getConstant(Expr a);
 std::optional<int64_t> getInteger(Expr a);
+/// The term of a polynomial that has one, or null.
+const Term *getOnlyTerm(Expr a);
 /// `factor · atom` as its two parts, or a null atom.
 std::pair<double, Expr> getScaledAtom(Expr a);
 bool isConstant(Expr a, double value);
