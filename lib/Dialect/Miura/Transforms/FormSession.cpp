@@ -48,6 +48,7 @@ private:
   LogicalResult readLayers();
   LogicalResult checkMask(AttentionOp attention);
   LogicalResult checkPositions();
+  LogicalResult checkCounts(AttentionOp attention);
   FailureOr<Value> getNewPart(AttentionOp attention, Value keys, RoleKind kind);
   func::FuncOp makeStep(StringRef name);
   LogicalResult rewriteStep(func::FuncOp step, bool lastOnly);
@@ -184,7 +185,7 @@ FailureOr<Value> SessionBuilder::getNewPart(AttentionOp attention, Value keys,
 
 LogicalResult SessionBuilder::readLayers() {
   WalkResult result = model.walk([&](AttentionOp attention) -> WalkResult {
-    if (failed(checkMask(attention)))
+    if (failed(checkMask(attention)) || failed(checkCounts(attention)))
       return WalkResult::interrupt();
     if (!attention.getCausal())
       return attention.emitOpError("is not causal; only a causal decoder can "
@@ -263,6 +264,28 @@ LogicalResult SessionBuilder::checkPositions() {
     return WalkResult::advance();
   });
   return failure(result.wasInterrupted());
+}
+
+/// The same for what scales or shifts heads beside a rotation: up to the
+/// linears that give them, nothing may count this step's tokens.
+LogicalResult SessionBuilder::checkCounts(AttentionOp attention) {
+  SmallVector<Value> open(attention->getOperands().take_front(3));
+  SmallPtrSet<Operation *, 16> seen;
+  while (!open.empty()) {
+    Operation *op = open.pop_back_val().getDefiningOp();
+    auto node = dyn_cast_or_null<OnnxNodeOp>(op);
+    if (!op || !seen.insert(op).second || isa<tensor::DimOp>(op) ||
+        (isa<MiuraDialect>(op->getDialect()) && !node))
+      continue;
+    auto type = dyn_cast<ShapedType>(op->getResult(0).getType());
+    if (node && node.hasStandardDomain() && node.getOpType() == "Range" &&
+        type && !type.hasStaticShape())
+      return node.emitOpError("counts the input's tokens for an attention, "
+                              "where a session has more before them; export "
+                              "the model with position_ids");
+    llvm::append_range(open, op->getOperands());
+  }
+  return success();
 }
 
 /// A copy of the model with the arguments of a session in front of its own.

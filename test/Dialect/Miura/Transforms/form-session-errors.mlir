@@ -41,6 +41,21 @@ func.func @fixed_length(%ids: tensor<1x4xi64> {miura.role = #miura.role<tokens>}
 
 // -----
 
+func.func @counted_scale(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %h: tensor<?x2x?x4xf32>, %n: tensor<i64>)
+    -> (tensor<?x2x?x4xf32> {miura.role = #miura.role<logits>}) {
+  %zero = arith.constant dense<0> : tensor<i64>
+  %one = arith.constant dense<1> : tensor<i64>
+  // expected-error @below {{counts the input's tokens for an attention}}
+  %r = miura.onnx_node "Range"(%zero, %n, %one) version(11) : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %f = arith.sitofp %r : tensor<?xi64> to tensor<?xf32>
+  %q = miura.onnx_node "Mul"(%h, %f) version(14) : (tensor<?x2x?x4xf32>, tensor<?xf32>) -> tensor<?x2x?x4xf32>
+  %a = miura.attention %q, %h, %h scale 0.5 causal
+      : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
+  return %a : tensor<?x2x?x4xf32>
+}
+
+// -----
+
 // expected-error @below {{none of its results is over the vocabulary, so what it gives are hidden states}}
 func.func @hidden_states(%ids: tensor<?x?xi64> {miura.role = #miura.role<tokens>}, %h: tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32> {
   %a = miura.attention %h, %h, %h scale 0.5 causal : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32> -> tensor<?x2x?x4xf32>
