@@ -58,13 +58,19 @@ def measure(command):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--miura", type=Path, default=HERE.parent / "build" / "release" / "bin" / "miura")
-    p.add_argument("--model", type=Path)
+    p.add_argument("--miura", type=Path, default=HERE.parent / "build" / "release" / "bin" / "miura",
+                   help="the command (default: the release build's)")
+    p.add_argument("--model", type=Path,
+                   help="the ONNX file (default: one of random weights, made here)")
     p.add_argument("--work", type=Path, help="the folder for what is written (default: a temporary one)")
-    p.add_argument("--scheme", default="w4")
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--check", action="store_true")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--scheme", default="w4",
+                   help="the scheme to compress with (default: w4)")
+    p.add_argument("--threads", type=int, default=2,
+                   help="threads of every command (default: 2)")
+    p.add_argument("--check", action="store_true",
+                   help="fail where a command takes more memory than it may")
+    p.add_argument("--json", action="store_true",
+                   help="print JSON instead of a table")
     a = p.parse_args()
 
     work = Path(tempfile.mkdtemp(prefix="miura-memory-", dir=a.work))

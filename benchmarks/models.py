@@ -180,20 +180,34 @@ def get_models(a):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--miura", type=Path, default=ROOT / "build" / "release" / "bin" / "miura")
-    p.add_argument("--smollm2", type=Path)
-    p.add_argument("--model", type=Path)
-    p.add_argument("--tokenizer")
-    p.add_argument("--text", type=Path)
-    p.add_argument("--documents")
-    p.add_argument("--windows", type=int)
-    p.add_argument("--context", type=int, default=512)
-    p.add_argument("--schemes", default="fp32,w8,w4,w3,w4a8,w4+r32,50%+w4,2:4+w4")
-    p.add_argument("--rounds", type=int, default=7)
-    p.add_argument("--prompt-tokens", type=int, default=128)
-    p.add_argument("--new-tokens", type=int, default=32)
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--miura", type=Path, default=ROOT / "build" / "release" / "bin" / "miura",
+                   help="the command (default: the release build's)")
+    p.add_argument("--smollm2", type=Path,
+                   help="a folder with SmolLM2-135M's model.onnx and tokenizer.json, to measure it too")
+    p.add_argument("--model", type=Path,
+                   help="measure this ONNX file instead of the known ones")
+    p.add_argument("--tokenizer",
+                   help="its tokenizer, for --text")
+    p.add_argument("--text", type=Path,
+                   help="the text whose perplexity is measured (default: none)")
+    p.add_argument("--documents",
+                   help="documents of the text, as miura eval takes them")
+    p.add_argument("--windows", type=int,
+                   help="windows of the text, as miura eval takes them")
+    p.add_argument("--context", type=int, default=512,
+                   help="tokens of a window or document (default: 512)")
+    p.add_argument("--schemes", default="fp32,w8,w4,w3,w4a8,w4+r32,50%+w4,2:4+w4",
+                   help="schemes, with commas between; fp32 is none (default: those of the README)")
+    p.add_argument("--rounds", type=int, default=7,
+                   help="interleaved rounds to take medians of (default: 7)")
+    p.add_argument("--prompt-tokens", type=int, default=128,
+                   help="tokens of the prompt (default: 128)")
+    p.add_argument("--new-tokens", type=int, default=32,
+                   help="tokens decoded after it (default: 32)")
+    p.add_argument("--threads", type=int, default=2,
+                   help="threads of both sides (default: 2)")
+    p.add_argument("--json", action="store_true",
+                   help="print JSON instead of a table")
     a = p.parse_args()
     if a.text and not a.tokenizer:
         p.error("--text needs --tokenizer")

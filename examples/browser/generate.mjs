@@ -11,17 +11,35 @@ import {openModel} from './miura.js';
 import {bytesTokenizer, sentencePieceTokenizer} from './tokenizer.js';
 import {generate} from './generate.js';
 
-const {values: options, positionals: [path]} = parseArgs({
-  allowPositionals: true,
-  options: {
-    tokenizer: {type: 'string'},
-    prompt: {type: 'string', default: 'Once upon a time'},
-    tokens: {type: 'string', default: '100'},
-    stats: {type: 'boolean', default: false},
-  },
-});
+const usage = 'generate.mjs MODEL.wasm [--tokenizer FILE.model] [--prompt TEXT] [--tokens N] [--stats]';
+
+// What is wrong with the command line: a message and how it is meant, not a stack.
+function refuse(message) {
+  console.error(`generate: ${message}\nusage: node ${usage}`);
+  process.exit(2);
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        tokenizer: {type: 'string'},
+        prompt: {type: 'string', default: 'Once upon a time'},
+        tokens: {type: 'string', default: '100'},
+        stats: {type: 'boolean', default: false},
+      },
+    });
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+const {values: options, positionals} = readArguments();
+const [path] = positionals;
+if (positionals.length !== 1)
+  refuse(path ? `expected one .wasm file, but got ${positionals.length}` : 'needs the name of a .wasm file');
 try {
-  if (!path) throw new Error('needs the name of a .wasm file');
   const weights = await open(path + '.weights');
   const model = await openModel(await readFile(path), weights.readableWebStream({type: 'bytes'}));
   const tokenizer = options.tokenizer

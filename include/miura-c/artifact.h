@@ -119,7 +119,8 @@ MIURA_EXPORT void miura_release(void *memory);
  *  0 or less: as many as the process may run on). `path` names the weights file
  *  or the library beside it; null: beside the library that this code is in.
  *  Fails if the machine lacks an instruction set that the code needs, or if the
- *  weights file is missing, too short or another model's. */
+ *  weights file is missing, too short or another model's. Its contents are not
+ *  read for that; `miura inspect` compares them with their digest. */
 MIURA_EXPORT miura_model *miura_open(const char *path, int threads);
 
 /** Frees what miura_open made. Its sessions must be destroyed before. Null is

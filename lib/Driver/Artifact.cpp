@@ -15,6 +15,7 @@
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/BinaryFormat/ELF.h"
+#include "llvm/Support/BLAKE3.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -25,6 +26,10 @@
 
 using namespace miura;
 using namespace llvm;
+
+/// The weights file begins with this many bytes of header: a magic of 8, the
+/// identity of 32, zeros (Runtime/Abi.h, which is for C alone).
+static constexpr size_t kWeightsHeaderBytes = 4096;
 
 static Error makeError(const Twine &message) {
   return createStringError(inconvertibleErrorCode(), message);
@@ -168,4 +173,42 @@ Expected<ArtifactSession> Artifact::createSession(int64_t batch,
   if (!session)
     return makeError(functions.error());
   return ArtifactSession(&functions, session, getInfo().vocabulary);
+}
+
+Error miura::verifyWeightsFile(StringRef path) {
+  std::string name = (path + ".weights").str();
+  Expected<sys::fs::file_t> file = sys::fs::openNativeFileForRead(name);
+  if (!file)
+    return makeError("cannot open the weights file '" + name +
+                     "': " + toString(file.takeError()));
+  std::vector<char> piece(1 << 20);
+  BLAKE3 hasher;
+  std::string identity;
+  Error failure = Error::success();
+  for (int64_t offset = 0;;) {
+    // The header is a piece of its own.
+    size_t wanted = offset == 0 ? kWeightsHeaderBytes : piece.size();
+    Expected<size_t> count = sys::fs::readNativeFileSlice(
+        *file, MutableArrayRef(piece.data(), wanted), offset);
+    if (!count) {
+      failure = joinErrors(std::move(failure), count.takeError());
+      break;
+    }
+    if (*count == 0)
+      break;
+    if (offset == 0)
+      identity = StringRef(piece.data(), *count).substr(8, 32).str();
+    else
+      hasher.update(StringRef(piece.data(), *count));
+    offset += int64_t(*count);
+  }
+  (void)sys::fs::closeFile(*file);
+  if (failure)
+    return failure;
+  BLAKE3Result<32> digest = hasher.final<32>();
+  if (StringRef(reinterpret_cast<const char *>(digest.data()), 32) == identity)
+    return Error::success();
+  return makeError("the weights file '" + name +
+                   "' is not what was written: it was changed or damaged; copy "
+                   "it again, or compile again");
 }

@@ -105,9 +105,17 @@ static ExitCode run(Invocation &invocation) {
   if (info.context > 1 && !invocation.has(OPT_prompt_tokens) &&
       !invocation.has(OPT_new_tokens)) {
     // The defaults are for models that have the room.
+    const Options defaults;
     options.promptTokens = std::min(options.promptTokens, info.context / 2);
     options.newTokens =
         std::min(options.newTokens, info.context - options.promptTokens);
+    if (options.promptTokens + options.newTokens <
+        defaults.promptTokens + defaults.newTokens)
+      invocation.progress()
+          << "miura: the model was made for " << info.context
+          << " tokens: " << options.promptTokens << " in and "
+          << options.newTokens << " out instead of " << defaults.promptTokens
+          << " and " << defaults.newTokens << "\n";
   }
   int64_t length = options.promptTokens + options.newTokens;
   if (info.context > 0 && length > info.context)

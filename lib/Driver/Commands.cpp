@@ -14,7 +14,9 @@
 
 #include "Commands.h"
 #include "Interrupt.h"
+#include "Output.h"
 #include "miura/Driver/Command.h"
+#include "llvm/ADT/SmallSet.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Option/Option.h"
 #include "llvm/Support/WithColor.h"
@@ -102,7 +104,8 @@ static std::vector<std::string> getSpellings(StringRef command) {
   return spellings;
 }
 
-/// Unknown options, options of other commands, missing values.
+/// Unknown options, options of other commands, missing values, and values given
+/// twice: which one was meant is not guessed.
 static bool checkArguments(Invocation &invocation, const Command &command,
                            unsigned missingIndex, unsigned missingCount) {
   const llvm::opt::InputArgList &arguments = invocation.getArguments();
@@ -111,13 +114,24 @@ static bool checkArguments(Invocation &invocation, const Command &command,
                          " expects a value");
     return false;
   }
+  llvm::SmallSet<unsigned, 8> given;
   for (const llvm::opt::Arg *arg : arguments) {
     llvm::opt::Option option = arg->getOption();
     if (option.matches(OPT_INPUT))
       continue;
-    if (!option.matches(OPT_UNKNOWN) &&
-        option.getUnaliasedOption().isRegisteredSC(command.name))
-      continue;
+    llvm::opt::Option own = option.getUnaliasedOption();
+    if (!option.matches(OPT_UNKNOWN) && own.isRegisteredSC(command.name)) {
+      if (given.insert(own.getID()).second || arg->getNumValues() == 0 ||
+          own.hasFlag(Repeatable))
+        continue;
+      std::string values;
+      for (const std::string &value : arguments.getAllArgValues(own.getID()))
+        values += (values.empty() ? "'" : " and '") + value + "'";
+      invocation.failUsage(own.getPrefixedName() +
+                           " is given more than once, with " + values +
+                           "; it takes one value");
+      return false;
+    }
     std::string typed = arg->getAsString(arguments);
     StringRef name = StringRef(typed).take_until(
         [](char c) { return c == '=' || c == ' '; });
@@ -161,9 +175,15 @@ int miura::driver::runDriver(int argc, char **argv) {
   } else if (!checkArguments(invocation, *command, missingIndex,
                              missingCount)) {
     code = ExitCode::Usage;
+  } else if (llvm::Error error =
+                 checkWeightsFolder(invocation.getString(OPT_weights_dir))) {
+    // Before a pass finds out, which can only name the layer that it was at.
+    code = invocation.failInput(std::move(error),
+                                invocation.getString(OPT_weights_dir));
   } else {
     code = command->run(invocation);
   }
+  waitIfInterrupted();
   if (code != ExitCode::Success)
     invocation.finish();
   llvm::outs().flush();

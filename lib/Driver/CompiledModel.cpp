@@ -196,10 +196,11 @@ static std::unique_ptr<Artifact>
 openLibrary(Invocation &invocation, llvm::StringRef path, ExitCode &code) {
   llvm::Expected<std::unique_ptr<Artifact>> artifact =
       Artifact::open(path, int(invocation.getThreads()));
-  if (artifact)
-    return std::move(*artifact);
-  code = invocation.failInput(artifact.takeError(), path);
-  return nullptr;
+  if (!artifact) {
+    code = invocation.failInput(artifact.takeError(), path);
+    return nullptr;
+  }
+  return std::move(*artifact);
 }
 
 std::unique_ptr<Artifact> miura::driver::openModel(Invocation &invocation,
@@ -210,8 +211,16 @@ std::unique_ptr<Artifact> miura::driver::openModel(Invocation &invocation,
     code = invocation.failInput(kind.takeError(), path);
     return nullptr;
   }
-  if (*kind == ModelKind::Library)
-    return openLibrary(invocation, path, code);
+  if (*kind == ModelKind::Library) {
+    std::unique_ptr<Artifact> artifact = openLibrary(invocation, path, code);
+    if (!artifact)
+      return nullptr;
+    if (llvm::Error error = verifyWeightsFile(path)) {
+      code = invocation.failInput(std::move(error), path);
+      return nullptr;
+    }
+    return artifact;
+  }
   invocation.setScratchFolder(joinPath(getCompiledFolder(), "scratch"));
   OwningOpRef<ModuleOp> module = loadModule(invocation, path, code);
   if (!module)
@@ -237,8 +246,14 @@ std::unique_ptr<Artifact> miura::driver::openModule(Invocation &invocation,
   std::string place = joinPath(folder, *name);
   std::string library = joinPath(place, kLibrary);
   if (llvm::sys::fs::exists(library)) {
-    touch(library);
-    return openLibrary(invocation, library, code);
+    // What was damaged since is made again.
+    if (llvm::Error error = verifyWeightsFile(library)) {
+      llvm::consumeError(std::move(error));
+      llvm::sys::fs::remove_directories(place);
+    } else {
+      touch(library);
+      return openLibrary(invocation, library, code);
+    }
   }
 
   std::string unfinished =

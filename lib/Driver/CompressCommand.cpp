@@ -63,11 +63,6 @@ static bool getPasses(Invocation &invocation, std::string &passes) {
     }
   if (!hasPipeline) {
     llvm::StringRef scheme = invocation.getString(OPT_scheme);
-    if (arguments.getAllArgValues(OPT_scheme).size() > 1) {
-      invocation.failUsage("takes one --scheme; what is to run in turn is one "
-                           "sum, such as 50%+w4");
-      return false;
-    }
     llvm::Expected<std::string> found =
         getSchemePipeline(scheme, include, exclude);
     if (!found) {

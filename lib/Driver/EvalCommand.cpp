@@ -51,6 +51,7 @@ static ExitCode run(Invocation &invocation) {
         "the model was made for " + llvm::Twine(info.context) +
             " tokens, but --context asks for " + llvm::Twine(protocol.context),
         input);
+  compareVocabularies(invocation, *tokenizer, info.vocabulary, input);
   llvm::Expected<TextWindows> windows =
       readText(invocation, *tokenizer, protocol, info.context, info.vocabulary);
   if (!windows)

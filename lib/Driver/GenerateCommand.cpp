@@ -90,6 +90,7 @@ static ExitCode run(Invocation &invocation) {
   if (!model)
     return code;
   const miura_model_info &info = model->getInfo();
+  compareVocabularies(invocation, *tokenizer, info.vocabulary, input);
   for (int64_t token : prompt)
     if (token >= info.vocabulary)
       return invocation.failInput(

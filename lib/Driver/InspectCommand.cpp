@@ -64,13 +64,15 @@ static ExitCode inspectLibrary(Invocation &invocation, llvm::StringRef path) {
   auto artifact = Artifact::open(path, /*threads=*/1);
   if (!artifact)
     return invocation.failInput(artifact.takeError(), path);
+  if (llvm::Error error = verifyWeightsFile(path))
+    return invocation.failInput(std::move(error), path);
   const miura_model_info &info = (*artifact)->getInfo();
   int64_t code = getFileBytes(path);
   int64_t weights = getFileBytes((path + ".weights").str());
   std::string text;
   llvm::raw_string_ostream(text)
-      << "compiled code for " << info.cpu << " by Miura " << info.version
-      << "\n  needs        " << info.features << "\n  kernels      "
+      << "compiled code by Miura " << info.version << "\n  tuned for    "
+      << info.cpu << "\n  needs        " << info.features << "\n  kernels      "
       << info.kernels << "\n  vocabulary   " << info.vocabulary
       << "\n  caches       " << info.layers << " layers\n  context      "
       << (info.context ? std::to_string(info.context) : "not stated")

@@ -15,6 +15,7 @@
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Signals.h"
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
@@ -41,8 +42,10 @@ static Folders &getFolders() {
 /// Tells the thread below; as much as a handler may do. Some libraries have
 /// threads from before main, so the signals cannot be blocked everywhere.
 static int pipeEnds[2] = {-1, -1};
+static std::atomic<bool> interrupted = false;
 static void tell(int signal) {
   int before = errno;
+  interrupted = true;
   auto number = static_cast<unsigned char>(signal);
   (void)!::write(pipeEnds[1], &number, 1);
   errno = before;
@@ -66,6 +69,13 @@ static void removeAndDie(int signal) {
     std::this_thread::yield();
   std::signal(signal, SIG_DFL);
   raise(signal);
+}
+
+bool miura::driver::isInterrupted() { return interrupted; }
+
+void miura::driver::waitIfInterrupted() {
+  while (interrupted)
+    ::pause();
 }
 
 void miura::driver::watchInterrupts() {

@@ -22,6 +22,14 @@ namespace miura::driver {
 /// end the process as they would have. Called once.
 void watchInterrupts();
 
+/// Whether a signal came: folders go away under those who still write in them,
+/// and what they complain of is no news.
+bool isInterrupted();
+
+/// Does not return where a signal came, so that the process ends by it and not
+/// with an exit code of its own.
+void waitIfInterrupted();
+
 /// A folder that is removed with this object, or by an interrupt; `release`
 /// leaves it.
 class TemporaryFolder {

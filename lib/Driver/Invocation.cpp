@@ -150,6 +150,10 @@ void Invocation::printJson(llvm::json::Object object) {
 }
 
 ExitCode Invocation::fail(ExitCode code, ErrorReport report) {
+  if (isInterrupted()) {
+    state->errors.push_back(std::move(report));
+    return code;
+  }
   llvm::raw_ostream &os = llvm::WithColor::error(llvm::errs(), "miura");
   llvm::StringRef message = report.message;
   if (!report.file.empty() && !message.contains(report.file))

@@ -38,3 +38,25 @@ llvm::Error miura::driver::checkOutputFile(llvm::StringRef path) {
                                    "': it is a folder; choose another name");
   return checkParentFolder(path);
 }
+
+llvm::Error miura::driver::checkWeightsFolder(llvm::StringRef path) {
+  if (path.empty())
+    return llvm::Error::success();
+  // What is to be made stands in the nearest folder that is there.
+  llvm::StringRef there = path;
+  while (!there.empty() && !llvm::sys::fs::exists(there))
+    there = llvm::sys::path::parent_path(there);
+  if (there.empty())
+    there = ".";
+  std::string reason;
+  if (!llvm::sys::fs::is_directory(there))
+    reason = "is no folder";
+  else if (std::error_code error =
+               llvm::sys::fs::access(there, llvm::sys::fs::AccessMode::Write))
+    reason = "cannot be written to: " + error.message();
+  else
+    return llvm::Error::success();
+  return llvm::createStringError("cannot keep tensors in '" + path + "': '" +
+                                 there + "' " + reason +
+                                 "; give --weights-dir another");
+}

@@ -26,6 +26,10 @@ llvm::Error checkParentFolder(llvm::StringRef path);
 /// take its place.
 llvm::Error checkOutputFile(llvm::StringRef path);
 
+/// An error if `path`, of --weights-dir, is there and no folder to be written
+/// to, or cannot be made. Empty is fine.
+llvm::Error checkWeightsFolder(llvm::StringRef path);
+
 } // namespace miura::driver
 
 #endif // MIURA_LIB_DRIVER_OUTPUT_H

@@ -47,6 +47,17 @@ std::unique_ptr<Tokenizer> miura::driver::openTokenizer(Invocation &invocation,
   return nullptr;
 }
 
+void miura::driver::compareVocabularies(Invocation &invocation,
+                                        const Tokenizer &tokenizer,
+                                        int64_t vocabulary, StringRef model) {
+  int64_t known = tokenizer.getVocabularySize();
+  if (known > 0 && vocabulary >= 2 * known)
+    invocation.progress() << "miura: warning: the tokenizer knows " << known
+                          << " tokens, but the vocabulary of '" << model
+                          << "' has " << vocabulary
+                          << "; it may be another model's tokenizer\n";
+}
+
 bool miura::driver::readProtocol(Invocation &invocation,
                                  TextProtocol &protocol) {
   if (!invocation.getInteger(OPT_context, protocol.context, 2, 1 << 24))

@@ -25,6 +25,12 @@ namespace miura::driver {
 std::unique_ptr<Tokenizer> openTokenizer(Invocation &invocation,
                                          llvm::StringRef model, ExitCode &code);
 
+/// Warns where `model` has at least twice as many tokens as the tokenizer:
+/// vocabularies are padded, but never that far. No error, as any text can be
+/// measured on any model.
+void compareVocabularies(Invocation &invocation, const Tokenizer &tokenizer,
+                         int64_t vocabulary, llvm::StringRef model);
+
 /// Reads the options that say how a text is cut; `context` stays 0 where it is
 /// not given. False after a usage error.
 bool readProtocol(Invocation &invocation, TextProtocol &protocol);

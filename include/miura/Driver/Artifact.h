@@ -127,6 +127,12 @@ private:
   miura_model *model = nullptr;
 };
 
+/// Whether the contents of `path`.weights are those that were written: reads
+/// the file once, in pieces, and compares with the identity in its header,
+/// which is their digest. Opening compares the identities of code and weights
+/// alone, so that a program that loads a model does not wait for this.
+llvm::Error verifyWeightsFile(llvm::StringRef path);
+
 } // namespace miura
 
 #endif // MIURA_DRIVER_ARTIFACT_H

@@ -25,6 +25,9 @@ enum OptionId : unsigned {
 #undef OPTION
 };
 
+/// Flags of options, from the first bit that llvm::opt leaves free on.
+enum OptionFlags : unsigned { Repeatable = 1 << 4 };
+
 /// The table of all commands and options; immutable.
 const llvm::opt::OptTable &getOptionTable();
 

@@ -61,14 +61,17 @@ defvar reading = [cmd_eval];
 // Helpers
 //===----------------------------------------------------------------------===//
 
+// An option whose values add up. Any other is given once.
+def Repeatable : OptionFlag;
+
 class F<string name, string help, list<SubCommand> commands>
     : Flag<["--"], name, commands>, HelpText<help>;
 
 // A value after a space or after `=`.
 multiclass V<string name, string metavar, string help,
-             list<SubCommand> commands> {
+             list<SubCommand> commands, list<OptionFlag> flags = []> {
   def NAME : Separate<["--"], name, commands>, MetaVarName<metavar>,
-             HelpText<help>;
+             HelpText<help>, Flags<flags>;
   def NAME#_eq : Joined<["--"], name#"=", commands>,
                  Alias<!cast<Option>(NAME)>;
 }
@@ -90,6 +93,7 @@ defm threads : V<"threads", "N", "Use N threads (default: one per processor)",
 
 def output : JoinedOrSeparate<["-"], "o", writing>,
     MetaVarName<"FILE">, HelpText<"Write to FILE (import: - is standard output)">;
+def output_short_eq : Joined<["-"], "o=", writing>, Alias<output>;
 def output_long : Separate<["--"], "output", writing>, Alias<output>;
 def output_eq : Joined<["--"], "output=", writing>, Alias<output>;
 
@@ -103,9 +107,11 @@ defm pass_pipeline : V<"pass-pipeline", "TEXT",
     "Compress with these passes instead, as miura-opt takes them, with or "
     "without builtin.module(...) around", [cmd_compress]>;
 defm include_layers : V<"include", "GLOB",
-    "Compress only layers of such ids or module paths (may be repeated)", [cmd_compress]>;
+    "Compress only layers of such ids or module paths (may be repeated)", [cmd_compress],
+    [Repeatable]>;
 defm exclude_layers : V<"exclude", "GLOB",
-    "Keep layers of such ids or module paths as they are (may be repeated)", [cmd_compress]>;
+    "Keep layers of such ids or module paths as they are (may be repeated)", [cmd_compress],
+    [Repeatable]>;
 defm original : V<"original", "MODEL",
     "The model that a bundle was made from, to compress it anew", [cmd_compress]>;
 def print_pipeline : F<"print-pipeline",
@@ -119,7 +125,7 @@ defm target : V<"target", "TARGET",
 
 defm inputs : V<"inputs", "DIR",
     "Run on the tensors in DIR (or FILE.npz); may be given several times",
-    [cmd_run]>;
+    [cmd_run], [Repeatable]>;
 defm save : V<"save", "DIR", "Write outputs to DIR/output_M.npy", [cmd_run]>;
 def check : F<"check", "Compare with the stored outputs", [cmd_run]>;
 defm rtol : V<"rtol", "X",
@@ -152,7 +158,8 @@ defm top_p : V<"top-p", "P",
     [cmd_generate]>;
 defm seed : V<"seed", "N", "Draw other tokens (default: 0)", [cmd_generate]>;
 defm stop : V<"stop", "ID",
-    "Stop at this token too; may be given several times", [cmd_generate]>;
+    "Stop at this token too; may be given several times", [cmd_generate],
+    [Repeatable]>;
 
 defm text : V<"text", "FILE", "The text (-: standard input)", reading>;
 defm context : V<"context", "N",

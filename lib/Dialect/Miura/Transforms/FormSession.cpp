@@ -526,10 +526,18 @@ struct FormSession : public miura::impl::FormSessionPassBase<FormSession> {
           models.push_back(function);
           break;
         }
-    if (models.size() != 1) {
-      getOperation().emitError("expects one function with an argument that has "
-                               "the role of tokens, but got ")
-          << models.size() << "; run miura-raise on a decoder";
+    if (models.empty()) {
+      getOperation().emitError(
+          "is no decoder that runs token by token: no function has an argument "
+          "with the role of tokens, which miura-raise gives to a decoder's; "
+          "encoders, encoder-decoders and other models run with 'miura run "
+          "--reference'");
+      return signalPassFailure();
+    }
+    if (models.size() > 1) {
+      getOperation().emitError("expects one decoder, but ")
+          << models.size()
+          << " functions have an argument with the role of tokens";
       return signalPassFailure();
     }
     if (failed(SessionBuilder(models.front()).form()))

@@ -1,6 +1,6 @@
 // RUN: miura-opt %s --miura-form-session --split-input-file --verify-diagnostics
 
-// expected-error @below {{expects one function with an argument that has the role of tokens, but got 0}}
+// expected-error @below {{is no decoder that runs token by token: no function has an argument with the role of tokens}}
 module {}
 
 // -----
