@@ -169,14 +169,23 @@ void Raiser::foldBias(OnnxNodeOp add) {
     // Through the flattening that raiseProduct left.
     auto linear = a.getDefiningOp<LinearOp>();
     Value bias = getOther(add, a);
-    if (!linear || linear.getBias() || getOnlyUser(a) != add ||
-        !isStored(bias) ||
+    if (!linear || getOnlyUser(a) != add || !isStored(bias) ||
         linear.getResult().getType() != add.getResult(0).getType())
       continue;
     builder.setInsertionPoint(add);
     bias = getVector(bias, analysis.getShape(linear)->back());
     if (!bias)
       continue;
+    // A product that has a bias of its own takes the sum, if it is a constant.
+    if (Value own = linear.getBias()) {
+      if (own.getType() != bias.getType())
+        continue;
+      bias = builder.createOrFold<arith::AddFOp>(linear.getLoc(), own, bias);
+      if (!isStored(bias)) {
+        bias.getDefiningOp()->erase();
+        continue;
+      }
+    }
     auto fused =
         LinearOp::create(builder, linear.getLoc(), linear.getResult().getType(),
                          linear.getInput(), linear.getWeight(), bias,

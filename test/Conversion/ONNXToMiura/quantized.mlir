@@ -227,3 +227,22 @@ func.func @look_up(%t: tensor<?xi64>) -> tensor<?x2xf32> {
   %y = miura.onnx_node "MatMul"(%x, %d) version(13) : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
 }
+
+// -----
+
+// A product with a bias of its own and one behind it takes their sum.
+// CHECK-LABEL: func @nbits_two_biases(
+// CHECK-DAG: %[[B:.*]] = arith.constant dense<[3.000000e+00, 2.500000e+00]> : tensor<2xf32>
+// CHECK: miura.linear %{{.*}}, %{{.*}}, %[[B]]
+// CHECK-NOT: miura.onnx_node
+func.func @nbits_two_biases(%x: tensor<5x16xf32>) -> tensor<5x2xf32> {
+  %w = arith.constant dense<7> : tensor<2x1x8xui8>
+  %s = arith.constant dense<0.5> : tensor<2xf32>
+  %b = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  %c = arith.constant dense<[2.0, 0.5]> : tensor<2xf32>
+  %none = miura.absent
+  %y = miura.onnx_node "MatMulNBits"(%x, %w, %s, %none, %none, %b) {K = 16 : si64, N = 2 : si64, bits = 4 : si64, block_size = 16 : si64} domain("com.microsoft") version(1)
+    : (tensor<5x16xf32>, tensor<2x1x8xui8>, tensor<2xf32>, !miura.absent, !miura.absent, tensor<2xf32>) -> tensor<5x2xf32>
+  %z = miura.onnx_node "Add"(%y, %c) version(13) : (tensor<5x2xf32>, tensor<2xf32>) -> tensor<5x2xf32>
+  return %z : tensor<5x2xf32>
+}
