@@ -288,6 +288,15 @@ void Raiser::splitMask(const MaskPart &mask, SmallVectorImpl<MaskPart> &parts) {
 
 Value Raiser::makeAttention(const AttentionParts &parts, Type element,
                             Operation *before) {
+  // A file may contradict itself in sizes that no operator of it compares.
+  const Shape &query = *analysis.getShape(parts.query);
+  const Shape &key = *analysis.getShape(parts.key);
+  const Shape &value = *analysis.getShape(parts.value);
+  std::optional<int64_t> heads = getInteger(query[1]),
+                         shared = getInteger(key[1]);
+  if (query[3] != key[3] || key[1] != value[1] || !heads || !shared ||
+      *shared < 1 || *heads % *shared != 0)
+    return {};
   MaskForm form;
   form.causal = parts.causal;
   form.window = parts.window;

@@ -150,11 +150,23 @@ void Raiser::raiseCaches() {
     if (!type || type.getRank() < 3 || !isa<FloatType>(type.getElementType()))
       return;
     int64_t axis = getInt(op, "axis", 0);
+    if (axis < 0)
+      axis += type.getRank();
+    auto past = dyn_cast<RankedTensorType>(op.getInputs()[0].getType());
+    auto added = dyn_cast<RankedTensorType>(op.getInputs()[1].getType());
+    if (!past || !added || past.getRank() != added.getRank())
+      return;
+    // Not all that a file says of its inputs is inferred to be wrong.
+    for (int64_t d = 0; d < past.getRank(); ++d)
+      if (d != axis && !past.isDynamicDim(d) && !added.isDynamicDim(d) &&
+          past.getDimSize(d) != added.getDimSize(d)) {
+        reject(op) << "puts " << added << " behind " << past
+                   << ", which differ in dimension " << d;
+        return;
+      }
     builder.setInsertionPoint(op);
-    replace(result,
-            tensor::ConcatOp::create(builder, op.getLoc(), type,
-                                     axis < 0 ? axis + type.getRank() : axis,
-                                     op.getInputs()));
+    replace(result, tensor::ConcatOp::create(builder, op.getLoc(), type, axis,
+                                             op.getInputs()));
   });
 }
 

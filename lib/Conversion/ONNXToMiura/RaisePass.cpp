@@ -345,8 +345,14 @@ struct RaisePass : public miura::impl::RaisePassBase<RaisePass> {
         continue;
       if (!func.getBody().hasOneBlock())
         continue;
-      if (failed(Raiser(module, func).run()))
+      if (failed(Raiser(module, func).run())) {
+        // What is at fault is the file, so the module is left in order.
+        Block &body = func.getBody().front();
+        func.setType(
+            FunctionType::get(func.getContext(), body.getArgumentTypes(),
+                              body.getTerminator()->getOperandTypes()));
         return signalPassFailure();
+      }
     }
   }
 };

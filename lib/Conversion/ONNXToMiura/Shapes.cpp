@@ -44,6 +44,8 @@ static Expr parseSize(Context &context, StringRef name) {
 }
 
 const Shape *TensorAnalysis::getShape(Value value) {
+  if (!value) // an input that is left out
+    return nullptr;
   if (auto it = shapes.find(value.getAsOpaquePointer()); it != shapes.end())
     return it->second.size() == 1 && !it->second[0] ? nullptr : &it->second;
   // While it is computed, a cycle (there is none in valid IR) finds "unknown".

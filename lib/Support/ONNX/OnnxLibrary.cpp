@@ -146,21 +146,74 @@ private:
 
 } // namespace
 
-/// Infers shapes without the types that the file gives to inner values, since
-/// some files give wrong ones, then adds those that fit and infers again
-/// through what was unknown.
+/// Throws where a node lacks an input or an attribute that its operator needs,
+/// or has one of another kind.
+static void verifyNode(const onnx::NodeProto &node,
+                       const onnx::OpSchema &schema) {
+  schema.Verify(node);
+  // Of inputs of any number none may be left out, which is not looked at.
+  size_t formal = schema.inputs().size();
+  if (formal == 0 || !node.domain().empty() ||
+      schema.inputs().back().GetOption() != onnx::OpSchema::Variadic)
+    return;
+  for (size_t i = formal - 1; i < (size_t)node.input_size(); ++i)
+    if (node.input(i).empty())
+      throw std::runtime_error("input " + std::to_string(i) + " is left out");
+}
+
+static void verifyNodes(const onnx::GraphProto &graph,
+                        const StringMap<int> &versions) {
+  for (const auto &node : graph.node()) {
+    const onnx::OpSchema *schema = onnx::OpSchemaRegistry::Schema(
+        node.op_type(), versions.lookup(node.domain()), node.domain());
+    try {
+      if (schema)
+        verifyNode(node, *schema);
+    } catch (const std::exception &error) {
+      throw std::runtime_error("node '" + node.name() + "' (" + node.op_type() +
+                               "): " + error.what());
+    }
+    for (const auto &attribute : node.attribute()) {
+      if (attribute.has_g())
+        verifyNodes(attribute.g(), versions);
+      for (const auto &inner : attribute.graphs())
+        verifyNodes(inner, versions);
+    }
+  }
+}
+
+/// Infers shapes without those that the file gives to inner values and to the
+/// outputs, since some files give wrong ones, then adds those that fit and
+/// infers again through what was unknown. Throws where nodes contradict each
+/// other or their operators.
 static void inferShapes(onnx::ModelProto &model) {
-  onnx::ShapeInferenceOptions options(/*check_type_val=*/false,
-                                      /*strict_mode_val=*/0,
-                                      /*data_prop_val=*/true);
   auto *registry = onnx::OpSchemaRegistry::Instance();
-  auto given = model.graph().value_info();
-  model.mutable_graph()->clear_value_info();
-  onnx::shape_inference::InferShapes(model, registry, options);
+  onnx::GraphProto &graph = *model.mutable_graph();
+  auto given = graph.value_info();
+  auto outputs = graph.output();
+  graph.clear_value_info();
+  for (auto &output : *graph.mutable_output())
+    if (output.type().has_tensor_type())
+      output.mutable_type()->mutable_tensor_type()->clear_shape();
+  auto infer = [&](bool isStrict) {
+    onnx::shape_inference::InferShapes(
+        model, registry,
+        onnx::ShapeInferenceOptions(/*check_type_val=*/isStrict,
+                                    /*strict_mode_val=*/isStrict,
+                                    /*data_prop_val=*/true));
+  };
+  infer(/*isStrict=*/true);
+  for (auto [output, before] : llvm::zip(*graph.mutable_output(), outputs)) {
+    if (!output.type().has_tensor_type() ||
+        !output.type().tensor_type().has_shape())
+      output = before;
+    else
+      mergeFileType(before.type(), *output.mutable_type());
+  }
   if (given.empty())
     return;
   StringMap<onnx::ValueInfoProto *> inferred;
-  for (auto &info : *model.mutable_graph()->mutable_value_info())
+  for (auto &info : *graph.mutable_value_info())
     inferred[info.name()] = &info;
   std::vector<const onnx::ValueInfoProto *> missing;
   for (const auto &info : given) {
@@ -170,8 +223,8 @@ static void inferShapes(onnx::ModelProto &model) {
       missing.push_back(&info);
   }
   for (const auto *info : missing)
-    *model.mutable_graph()->add_value_info() = *info;
-  onnx::shape_inference::InferShapes(model, registry, options);
+    *graph.add_value_info() = *info;
+  infer(/*isStrict=*/false);
 }
 
 namespace {
@@ -231,6 +284,14 @@ Error miura::normalizeOnnxModel(onnx::ModelProto &model,
   } catch (const std::exception &error) {
     return createStringError(
         Twine("the model's functions cannot be inlined: ") + error.what());
+  }
+  try {
+    StringMap<int> versions;
+    for (const auto &import : model.opset_import())
+      versions[import.domain()] = import.version();
+    verifyNodes(model.graph(), versions);
+  } catch (const std::exception &error) {
+    return createStringError(error.what());
   }
   try {
     SubgraphRenamer().rename(model);

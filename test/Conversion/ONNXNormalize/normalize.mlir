@@ -87,3 +87,48 @@ module attributes {miura.onnx = {ir_version = 10 : i64, opset_import = [["", 22]
     return %y : tensor<2x3xf32>
   }
 }
+
+// -----
+
+// What contradicts itself is refused, by the node's name: types,
+// expected-error @+1 {{(op_type:Concat, node name: c): inputs has inconsistent type tensor(int64)}}
+module attributes {miura.onnx = {ir_version = 10 : i64, opset_import = [["", 22]]}} {
+  func.func @main_graph(%x: tensor<2x3xf32> {miura.name = "x"}, %i: tensor<2x3xi64> {miura.name = "i"}) -> (tensor<4x3xf32> {miura.name = "y"}) {
+    %y = miura.onnx_node "Concat"(%x, %i) {axis = 0 : si64} version(22) name("c") outputs(["y"]) : (tensor<2x3xf32>, tensor<2x3xi64>) -> tensor<4x3xf32>
+    return %y : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// sizes,
+// expected-error @+1 {{(op_type:MatMul, node name: m): [ShapeInferenceError] Incompatible dimensions}}
+module attributes {miura.onnx = {ir_version = 10 : i64, opset_import = [["", 22]]}} {
+  func.func @main_graph(%x: tensor<2x3xf32> {miura.name = "x"}, %i: tensor<2x3xi64> {miura.name = "i"}) -> (tensor<4x3xf32> {miura.name = "y"}) {
+    %y = miura.onnx_node "MatMul"(%x, %x) version(22) name("m") outputs(["y"]) : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<4x3xf32>
+    return %y : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// an attribute that is not there,
+// expected-error @+1 {{the ONNX library refuses the model: node 'c' (Concat): Required attribute 'axis' is missing}}
+module attributes {miura.onnx = {ir_version = 10 : i64, opset_import = [["", 22]]}} {
+  func.func @main_graph(%x: tensor<2x3xf32> {miura.name = "x"}, %i: tensor<2x3xi64> {miura.name = "i"}) -> (tensor<4x3xf32> {miura.name = "y"}) {
+    %y = miura.onnx_node "Concat"(%x, %x) version(22) name("c") outputs(["y"]) : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<4x3xf32>
+    return %y : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// an input that may not be left out.
+// expected-error @+1 {{the ONNX library refuses the model: node 'c' (Concat): input 1 is left out}}
+module attributes {miura.onnx = {ir_version = 10 : i64, opset_import = [["", 22]]}} {
+  func.func @main_graph(%x: tensor<2x3xf32> {miura.name = "x"}, %i: tensor<2x3xi64> {miura.name = "i"}) -> (tensor<4x3xf32> {miura.name = "y"}) {
+    %none = miura.absent
+    %y = miura.onnx_node "Concat"(%x, %none) {axis = 0 : si64} version(22) name("c") outputs(["y"]) : (tensor<2x3xf32>, !miura.absent) -> tensor<4x3xf32>
+    return %y : tensor<4x3xf32>
+  }
+}
