@@ -36,6 +36,10 @@ llvm::Error miura::driver::checkOutputFile(llvm::StringRef path) {
   if (llvm::sys::fs::is_directory(path))
     return llvm::createStringError("cannot write '" + path +
                                    "': it is a folder; choose another name");
+  // The file that is renamed there would take the place of a device.
+  if (llvm::sys::fs::exists(path) && !llvm::sys::fs::is_regular_file(path))
+    return llvm::createStringError("cannot write '" + path +
+                                   "': it is no file; choose another name");
   return checkParentFolder(path);
 }
 

@@ -44,6 +44,10 @@ LogicalResult OnnxImporter::readOpsets(
     StringRef domain = set.domain();
     if (domain == "ai.onnx")
       domain = "";
+    if (set.version() < 1)
+      return fail(module.getLoc(), where)
+             << "imports version " << set.version() << " of the domain '"
+             << domain << "', but the first is 1; export the model again";
     if (!opsets.try_emplace(domain, set.version()).second)
       return fail(module.getLoc(), where)
              << "imports two versions of the domain '" << domain

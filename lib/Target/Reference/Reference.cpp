@@ -27,6 +27,9 @@
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
+#include <algorithm>
+#include <csetjmp>
+#include <unistd.h>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -42,19 +45,50 @@ namespace {
 /// The blocks that the running call has allocated.
 struct CallMemory {
   std::vector<void *> blocks;
+  uint64_t bytes = 0;
+  /// What was asked for when there was no more, and where that is told.
+  uint64_t refused = 0;
+  std::jmp_buf giveUp;
   ~CallMemory() { llvm::for_each(blocks, std::free); }
 };
 } // namespace
 
 static thread_local CallMemory *currentCall = nullptr;
 
+static uint64_t getPhysicalBytes() {
+  static const uint64_t bytes =
+      uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
+/// What is more than the machine has is refused before the system promises it:
+/// it would end the process when the pages are touched.
 static void *allocateForCall(uint64_t bytes) {
-  void *block = std::malloc(bytes == 0 ? 1 : bytes);
-  if (!block)
-    llvm::report_bad_alloc_error("the reference needs more memory than there "
-                                 "is");
-  currentCall->blocks.push_back(block);
+  CallMemory &call = *currentCall;
+  void *block = nullptr;
+  if (bytes <= getPhysicalBytes() - std::min(call.bytes, getPhysicalBytes()))
+    block = std::malloc(bytes == 0 ? 1 : bytes);
+  if (!block) {
+    call.refused = bytes;
+    // Over generated code alone, which has nothing to clean up.
+    std::longjmp(call.giveUp, 1);
+  }
+  call.bytes += bytes;
+  call.blocks.push_back(block);
   return block;
+}
+
+/// Calls `function`; false where memory was refused.
+static bool callGenerated(CallMemory &memory,
+                          llvm::function_ref<void()> function) {
+  currentCall = &memory;
+  if (setjmp(memory.giveUp) != 0) {
+    currentCall = nullptr;
+    return false;
+  }
+  function();
+  currentCall = nullptr;
+  return true;
 }
 
 static void keepUntilReturn(void *) {}
@@ -411,13 +445,15 @@ ReferenceFunction::run(ArrayRef<HostArray> inputs, Location loc) const {
     arguments.push_back(&pointer);
 
   CallMemory memory;
-  currentCall = &memory;
-  llvm::Error error =
-      impl->engine->invokePacked("_mlir_ciface_" + impl->name, arguments);
-  currentCall = nullptr;
-  if (error)
+  auto entry = impl->engine->lookupPacked("_mlir_ciface_" + impl->name);
+  if (!entry)
     return emitError(loc) << "cannot run the reference: "
-                          << llvm::toString(std::move(error));
+                          << llvm::toString(entry.takeError());
+  if (!callGenerated(memory, [&] { (*entry)(arguments.data()); }))
+    return emitError(loc) << "the reference needs " << memory.refused
+                          << " bytes more than the " << memory.bytes
+                          << " that it has, which this machine does not give; "
+                             "run on smaller inputs";
   std::vector<HostArray> outputs;
   int64_t *position = results.data();
   for (Type type : impl->outputTypes) {
