@@ -29,10 +29,10 @@
 #include "llvm/Target/TargetMachine.h"
 #include <algorithm>
 #include <csetjmp>
-#include <unistd.h>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <unistd.h>
 
 using namespace mlir;
 using namespace miura;
