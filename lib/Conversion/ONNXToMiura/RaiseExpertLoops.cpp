@@ -163,12 +163,16 @@ bool Raiser::ExpertLoop::collect(Value sum) {
     OnnxNodeOp add = getNode(sum, "Add");
     OnnxNodeOp scatter;
     if (add) {
-      unsigned side = 0;
-      for (; side < 2 && !scatter; ++side) {
+      // The updates, put into zeros.
+      for (unsigned side = 0; side < 2 && !scatter; ++side) {
         scatter = getNode(getInput(add, side), "ScatterElements");
-        if (scatter && analysis.getSplat(getInput(scatter, 0)) != 0.0)
+        StringRef reduction = scatter ? getString(scatter, "reduction") : "";
+        bool isPlain =
+            reduction.empty() || reduction == "none" || reduction == "add";
+        if (!scatter || !isPlain ||
+            analysis.getSplat(getInput(scatter, 0)) != 0.0)
           scatter = {};
-        if (scatter)
+        else
           sum = getInput(add, 1 - side);
       }
     } else {
@@ -197,11 +201,11 @@ Value Raiser::ExpertLoop::liftStored(const Rows &rows) {
   // One tensor for all, or one for each.
   if (llvm::all_equal(rows.values))
     return rows.values[0];
-  FailureOr<Value> stack = raiser.stored.stack(rows.values);
-  if (failed(stack))
-    return {};
   auto type = cast<RankedTensorType>(rows.values[0].getType());
   if (type.getRank() != 1)
+    return {};
+  FailureOr<Value> stack = raiser.stored.stack(rows.values);
+  if (failed(stack))
     return {};
   return makeNode("Gather", 13, {*stack, pairs}, {}, type.getElementType(),
                   {this->rows, context.integer(type.getDimSize(0))});
