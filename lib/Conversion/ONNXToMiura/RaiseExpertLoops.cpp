@@ -374,7 +374,7 @@ Value Raiser::ExpertLoop::liftProduct(const Rows &rows) {
     biases = *all;
   }
   StringAttr id = raiser.makeId(*stack, first);
-  SmallVector<std::string> paths;
+  std::vector<std::string> paths;
   for (Value value : rows.values)
     paths.push_back(readPath(value.getDefiningOp<OnnxNodeOp>()));
   if (std::string path = getCommonPath(paths); !path.empty())
