@@ -109,7 +109,7 @@ imports nothing: examples/browser has a loader for browsers and Node.
 
 Example:
   $ miura compile model.onnx -o model.so
-  model.so: 19 kernels, 113408 bytes of code, 62249728 of weights, 1.3 CPU seconds
+  model.so: 19 kernels, 109408 bytes of code, 62249728 of weights, 1.0 CPU seconds
   $ miura compile model.onnx --target aarch64=cortex-a76 -o phone.so
   phone.so: 19 kernels, 89080 bytes of code, 60775168 of weights, 1.6 CPU seconds
 )",

@@ -41,13 +41,16 @@ Value Raiser::makeNode(OnnxNodeOp origin, StringRef type, int64_t version,
   return result;
 }
 
-/// A vector of whole numbers.
-static Value makeVector(OpBuilder &builder, Location loc,
-                        ArrayRef<int64_t> values) {
+Value Raiser::makeVector(Location loc, ArrayRef<int64_t> values) {
   auto type =
       RankedTensorType::get({int64_t(values.size())}, builder.getI64Type());
   return arith::ConstantOp::create(builder, loc,
                                    DenseElementsAttr::get(type, values));
+}
+
+NamedAttribute Raiser::makeInt(StringRef name, int64_t value) {
+  Type type = builder.getIntegerType(64, /*isSigned=*/true);
+  return builder.getNamedAttr(name, builder.getIntegerAttr(type, value));
 }
 
 namespace {
@@ -104,7 +107,7 @@ bool Raiser::expandAttention(OnnxNodeOp op) {
         builder, loc, types, "Split", "", "", 18,
         (op.getNodeName() + "/Split").str(),
         builder.getDictionaryAttr(integer("axis", axis)), ArrayAttr(),
-        ArrayAttr(), ValueRange{tensor, makeVector(builder, loc, sizes)}, 0);
+        ArrayAttr(), ValueRange{tensor, makeVector(loc, sizes)}, 0);
     for (auto [part, shape] : llvm::zip(node.getResults(), shapes)) {
       analysis.setShape(part, shape);
       parts.push_back(part);
@@ -120,10 +123,9 @@ bool Raiser::expandAttention(OnnxNodeOp op) {
       return false;
     cut(tensor, 3, SmallVector<int64_t>(count, 1), parts);
     for (Value &part : parts)
-      if (!(part = makeNode(
-                op, "Reshape", 14,
-                {part, makeVector(builder, loc, {0, 0, heads * *size})}, {},
-                element)))
+      if (!(part = makeNode(op, "Reshape", 14,
+                            {part, makeVector(loc, {0, 0, heads * *size})}, {},
+                            element)))
         return false;
     return true;
   };
@@ -219,10 +221,10 @@ bool Raiser::expandAttention(OnnxNodeOp op) {
     Value seen = makeNode(op, "Cast", 13, parts.padding,
                           integer("to", 9 /*BOOL*/), builder.getI1Type());
     if (seen && rank < 4)
-      seen = makeNode(op, "Unsqueeze", 13,
-                      {seen, rank == 2 ? makeVector(builder, loc, {1, 2})
-                                       : makeVector(builder, loc, {1})},
-                      {}, builder.getI1Type());
+      seen = makeNode(
+          op, "Unsqueeze", 13,
+          {seen, rank == 2 ? makeVector(loc, {1, 2}) : makeVector(loc, {1})},
+          {}, builder.getI1Type());
     auto scalar = [&](double value) -> Value {
       auto type = RankedTensorType::get({}, element);
       return arith::ConstantOp::create(

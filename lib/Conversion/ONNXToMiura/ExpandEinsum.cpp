@@ -15,7 +15,6 @@
 
 #include "Raiser.h"
 #include "miura/Support/EinsumEquation.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 using namespace miura;
@@ -36,12 +35,6 @@ bool Raiser::expandEinsum(OnnxNodeOp op) {
         return false;
   Type element = getElementTypeOrSelf(op.getResult(0).getType());
   builder.setInsertionPoint(op);
-  auto makeInts = [&](ArrayRef<int64_t> values) {
-    auto type =
-        RankedTensorType::get({(int64_t)values.size()}, builder.getI64Type());
-    return arith::ConstantOp::create(builder, op.getLoc(),
-                                     DenseElementsAttr::get(type, values));
-  };
   auto transpose = [&](Value value, ArrayRef<int64_t> order) -> Value {
     if (llvm::is_sorted(order))
       return value;
@@ -62,8 +55,8 @@ bool Raiser::expandEinsum(OnnxNodeOp op) {
     Value value = transpose(getInput(op, i), order);
     if (!value || missing.empty())
       return value;
-    return makeNode(op, "Unsqueeze", 13, {value, makeInts(missing)}, {},
-                    element);
+    return makeNode(op, "Unsqueeze", 13,
+                    {value, makeVector(op.getLoc(), missing)}, {}, element);
   };
 
   Value result;
@@ -99,8 +92,8 @@ bool Raiser::expandEinsum(OnnxNodeOp op) {
     if (isColumn)
       ones.push_back(batch.size() + rows.size());
     if (result && !ones.empty())
-      result =
-          makeNode(op, "Squeeze", 13, {result, makeInts(ones)}, {}, element);
+      result = makeNode(op, "Squeeze", 13,
+                        {result, makeVector(op.getLoc(), ones)}, {}, element);
     std::string now = batch + (isRow ? "" : rows) + (isColumn ? "" : columns);
     SmallVector<int64_t> order;
     for (char letter : equation->result)

@@ -44,12 +44,8 @@ Value Raiser::decode(OnnxNodeOp op, unsigned first, int64_t axis) {
   if (scale.getRank() > 0 && scale.getNumElements() != 1 &&
       axis + 1 != int64_t(shape->size()))
     return {};
-  return makeNode(
-      op, "DequantizeLinear", kVersion, inputs,
-      builder.getNamedAttr(
-          "axis", builder.getIntegerAttr(
-                      builder.getIntegerType(64, /*isSigned=*/true), axis)),
-      scale.getElementType(), *shape);
+  return makeNode(op, "DequantizeLinear", kVersion, inputs,
+                  makeInt("axis", axis), scale.getElementType(), *shape);
 }
 
 /// The last dimension of a value, or −1.

@@ -77,10 +77,7 @@ private:
                            TensorAnalysis::Shape(shape));
   }
   Value makeSizes(ArrayRef<int64_t> sizes) {
-    auto type = RankedTensorType::get({(int64_t)sizes.size()},
-                                      raiser.builder.getI64Type());
-    return arith::ConstantOp::create(raiser.builder, last.getLoc(),
-                                     DenseElementsAttr::get(type, sizes));
+    return raiser.makeVector(last.getLoc(), sizes);
   }
   Expr makeIndex(StringRef name, Expr limit) {
     return context.index(name, limit);
@@ -229,7 +226,6 @@ bool Raiser::ExpertLoop::isPair(Expr index, const Part &part) {
 }
 
 Value Raiser::ExpertLoop::liftGather(const Rows &rows) {
-  Builder &b = raiser.builder;
   Expr t = makeIndex("t", tokens), k = makeIndex("k", context.integer(chosen));
   Expr pair = context.add(context.mul(t, context.integer(chosen)), k);
   // All take the same numbers: a token's row, or what belongs to a pair.
@@ -295,10 +291,9 @@ Value Raiser::ExpertLoop::liftGather(const Rows &rows) {
                         element, shape);
   Value cube = makeNode("Unsqueeze", 13, {flat, makeSizes({1})}, {}, element,
                         {tokens, one, shape[1]});
-  IntegerAttr middle = b.getIntegerAttr(b.getIntegerType(64, true), 1);
-  cube = makeNode("Concat", 13, SmallVector<Value>(chosen, cube),
-                  {b.getNamedAttr("axis", middle)}, element,
-                  {tokens, count, shape[1]});
+  cube =
+      makeNode("Concat", 13, SmallVector<Value>(chosen, cube),
+               {raiser.makeInt("axis", 1)}, element, {tokens, count, shape[1]});
   return makeNode("Reshape", 14, {cube, makeSizes({-1, *columns})}, {}, element,
                   {this->rows, shape[1]});
 }
@@ -533,7 +528,6 @@ bool Raiser::ExpertLoop::raise() {
   if (shape[0] != tokens)
     return false;
 
-  Builder &b = raiser.builder;
   raiser.builder.setInsertionPoint(last);
   pairs = makeNode("Reshape", 14, {choices, makeSizes({-1})}, {},
                    getElementTypeOrSelf(choices.getType()), {rows});
@@ -556,11 +550,8 @@ bool Raiser::ExpertLoop::raise() {
   Value cube =
       makeNode("Reshape", 14, {all, makeSizes({-1, chosen, *width})}, {},
                element, {tokens, context.integer(chosen), shape[1]});
-  Value sum = makeNode(
-      "ReduceSum", 13, {cube, makeSizes({1})},
-      {b.getNamedAttr("keepdims",
-                      b.getIntegerAttr(b.getIntegerType(64, true), 0))},
-      element, shape);
+  Value sum = makeNode("ReduceSum", 13, {cube, makeSizes({1})},
+                       {raiser.makeInt("keepdims", 0)}, element, shape);
   raiser.replace(result, sum);
   return true;
 }

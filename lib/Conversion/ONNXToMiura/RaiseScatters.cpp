@@ -22,12 +22,6 @@ using namespace miura::symbolic;
 /// Stored places are looked at one by one, up to so many.
 static constexpr int64_t kMostPlaces = 1024;
 
-static Value makeNumber(OpBuilder &builder, Location loc, int64_t number) {
-  auto type = RankedTensorType::get({1}, builder.getI64Type());
-  return arith::ConstantOp::create(builder, loc,
-                                   DenseElementsAttr::get(type, number));
-}
-
 bool Raiser::appendRows(Value tensor, int64_t first, Expr last,
                         OnnxNodeOp before, SmallVectorImpl<Value> &rows) {
   Expr start = context.integer(first);
@@ -69,9 +63,9 @@ bool Raiser::appendRows(Value tensor, int64_t first, Expr last,
     return false;
   Location loc = before.getLoc();
   Value sliced = makeNode(before, "Slice", 13,
-                          {tensor, makeNumber(builder, loc, first),
-                           makeNumber(builder, loc, end ? *end : INT64_MAX),
-                           makeNumber(builder, loc, 0)},
+                          {tensor, makeVector(loc, {first}),
+                           makeVector(loc, {end ? *end : INT64_MAX}),
+                           makeVector(loc, {0})},
                           {}, getElementTypeOrSelf(tensor.getType()));
   if (sliced)
     rows.push_back(sliced);
@@ -119,11 +113,9 @@ bool Raiser::raiseScatter(OnnxNodeOp op) {
     return false;
   Value result = rows.front();
   if (rows.size() > 1) {
-    Type whole = builder.getIntegerType(64, /*isSigned=*/true);
-    result = makeNode(
-        op, "Concat", 13, rows,
-        {builder.getNamedAttr("axis", builder.getIntegerAttr(whole, 0))},
-        getElementTypeOrSelf(data.getType()), *analysis.getShape(data));
+    result = makeNode(op, "Concat", 13, rows, {makeInt("axis", 0)},
+                      getElementTypeOrSelf(data.getType()),
+                      *analysis.getShape(data));
   }
   if (!result || result.getType() != op.getResult(0).getType())
     return false;

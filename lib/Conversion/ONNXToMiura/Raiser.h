@@ -285,6 +285,10 @@ private:
                        mlir::ValueRange inputs,
                        llvm::ArrayRef<mlir::NamedAttribute> attributes,
                        mlir::Type element, Shape shape = {});
+  /// A stored vector of whole numbers, at the insertion point.
+  mlir::Value makeVector(mlir::Location loc, llvm::ArrayRef<int64_t> values);
+  /// A whole number as nodes have it.
+  mlir::NamedAttribute makeInt(llvm::StringRef name, int64_t value);
 
   // RaiseExpertLoops.cpp
   class ExpertLoop;

@@ -146,6 +146,25 @@ private:
 
 } // namespace
 
+namespace {
+/// The schemas of a model's operators, in the versions that it imports.
+class Schemas {
+public:
+  explicit Schemas(const onnx::ModelProto &model) {
+    for (const auto &import : model.opset_import())
+      versions[import.domain()] = import.version();
+  }
+  /// Null where the registry has none.
+  const onnx::OpSchema *find(const onnx::NodeProto &node) const {
+    return onnx::OpSchemaRegistry::Schema(
+        node.op_type(), versions.lookup(node.domain()), node.domain());
+  }
+
+private:
+  StringMap<int> versions;
+};
+} // namespace
+
 /// Throws where a node lacks an input or an attribute that its operator needs,
 /// or has one of another kind.
 static void verifyNode(const onnx::NodeProto &node,
@@ -161,11 +180,9 @@ static void verifyNode(const onnx::NodeProto &node,
       throw std::runtime_error("input " + std::to_string(i) + " is left out");
 }
 
-static void verifyNodes(const onnx::GraphProto &graph,
-                        const StringMap<int> &versions) {
+static void verifyNodes(const onnx::GraphProto &graph, const Schemas &schemas) {
   for (const auto &node : graph.node()) {
-    const onnx::OpSchema *schema = onnx::OpSchemaRegistry::Schema(
-        node.op_type(), versions.lookup(node.domain()), node.domain());
+    const onnx::OpSchema *schema = schemas.find(node);
     try {
       if (schema)
         verifyNode(node, *schema);
@@ -175,9 +192,9 @@ static void verifyNodes(const onnx::GraphProto &graph,
     }
     for (const auto &attribute : node.attribute()) {
       if (attribute.has_g())
-        verifyNodes(attribute.g(), versions);
+        verifyNodes(attribute.g(), schemas);
       for (const auto &inner : attribute.graphs())
-        verifyNodes(inner, versions);
+        verifyNodes(inner, schemas);
     }
   }
 }
@@ -246,17 +263,14 @@ private:
 /// standard has some.
 static void inlineDefinitions(onnx::ModelProto &model,
                               IsKnownOperator isKnown) {
-  StringMap<int> versions;
-  for (const auto &import : model.opset_import())
-    versions[import.domain()] = import.version();
+  Schemas schemas(model);
   bool isAnyUnknown = false;
   for (auto &node : *model.mutable_graph()->mutable_node()) {
     if (isKnown(node.domain(), node.op_type()))
       continue;
     isAnyUnknown = true;
     // A definition may refer to attributes that a node leaves out.
-    const onnx::OpSchema *schema = onnx::OpSchemaRegistry::Schema(
-        node.op_type(), versions.lookup(node.domain()), node.domain());
+    const onnx::OpSchema *schema = schemas.find(node);
     if (!schema)
       continue;
     for (const auto &entry : schema->attributes()) {
@@ -286,10 +300,7 @@ Error miura::normalizeOnnxModel(onnx::ModelProto &model,
         Twine("the model's functions cannot be inlined: ") + error.what());
   }
   try {
-    StringMap<int> versions;
-    for (const auto &import : model.opset_import())
-      versions[import.domain()] = import.version();
-    verifyNodes(model.graph(), versions);
+    verifyNodes(model.graph(), Schemas(model));
   } catch (const std::exception &error) {
     return createStringError(error.what());
   }
